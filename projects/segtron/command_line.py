@@ -1,7 +1,8 @@
-"""What all command lines share: how they end."""
+"""What all command lines share: how they name a config, and how they end."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -9,6 +10,33 @@ from segtron.errors import UserError
 
 USER_ERROR_EXIT_CODE = 2
 INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as shells report it
+
+
+def config_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A parser with `--config-file FILE` and `KEY VALUE …`, for tools that work from a config.
+
+    Parse with `parse_intermixed_args`, so that options may also follow the KEY VALUE pairs.
+
+    Args:
+        description: what the tool does, one sentence.
+        example: a command that works.
+    """
+    parser = argparse.ArgumentParser(
+        description=description,
+        epilog=f"Example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config-file", required=True, metavar="FILE", help="the config, a YAML file"
+    )
+    parser.add_argument(
+        "opts",
+        nargs="*",
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys to change, such as SOLVER.MAX_ITER 1000",
+    )
+    return parser
 
 
 def run(main: Callable[[], int | None]) -> int:

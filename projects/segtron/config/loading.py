@@ -111,13 +111,17 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
-        raise UserError(f"{path}: a config is a YAML mapping of keys to values, not a {type(tree).__name__}")
+        raise UserError(
+            f"{path}: a config is a YAML mapping of keys to values, not a {type(tree).__name__}"
+        )
     _resolve_register(tree, path)
     bases = tree.pop(BASE_KEY, [])
     merged: dict[str, Any] = {}
     for base in [bases] if isinstance(bases, str) else bases:
         if not isinstance(base, str):
-            raise UserError(f"{path}: {BASE_KEY} is {base!r}; it must be a file name or a list of them")
+            raise UserError(
+                f"{path}: {BASE_KEY} is {base!r}; it must be a file name or a list of them"
+            )
         _overlay(merged, _read_chain(path.parent / Path(base).expanduser(), (*seen, path)))
     _overlay(merged, tree)
     return merged
@@ -173,7 +177,9 @@ def _check_keys(tree: Mapping[str, Any], cfg: CfgNode, where: str) -> None:
                 raise _unknown_key(key, cfg, where)
             node = node[part]
         if isinstance(node, CfgNode):
-            raise UserError(f"{where}: {key} is a group of keys; give {key}.<KEY> a value, not {key} itself")
+            raise UserError(
+                f"{where}: {key} is a group of keys; give {key}.<KEY> a value, not {key} itself"
+            )
 
 
 def _merge(cfg: CfgNode, tree: dict[str, Any], where: str) -> None:

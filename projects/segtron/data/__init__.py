@@ -1,0 +1,15 @@
+"""Data: catalog, readers, mapper, loaders. Importing it registers Segtron's data sets."""
+
+from segtron.data import catalog, register
+from segtron.data.loaders import build_test_loader, build_train_loader, load_dataset_dicts
+from segtron.data.mapper import SegmentationMapper, build_augmentations
+
+__all__ = [
+    "SegmentationMapper",
+    "build_augmentations",
+    "build_test_loader",
+    "build_train_loader",
+    "catalog",
+    "load_dataset_dicts",
+    "register",
+]

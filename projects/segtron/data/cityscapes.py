@@ -1,0 +1,147 @@
+"""Data in Cityscapes' on-disk layout: where its files are, what its ids mean, its instances.
+
+Layout below a root (https://github.com/mcordts/cityscapesScripts):
+
+    leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png
+    gtFine/<split>/<city>/<frame>_gtFine_instanceIds.png    16 bit
+
+An id below 1000 is a label id: stuff, or a group of things that nobody told apart. An id from 1000
+on is label id * 1000 + number of the instance.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cityscapesscripts.helpers.labels import labels as LABELS
+from detectron2.structures import BoxMode
+from tqdm import tqdm
+
+from segtron.data.id_map import encode_segments
+from segtron.data.image_io import read_ids, read_image_size
+from segtron.errors import UserError
+
+IMAGE_SUFFIX = "_leftImg8bit.png"
+INSTANCE_IDS_SUFFIX = "_gtFine_instanceIds.png"
+FIRST_INSTANCE_ID = 1000  # ids below are label ids
+
+# The classes whose instances are scored, in the official order.
+THING_LABELS = tuple(label for label in LABELS if label.hasInstances and not label.ignoreInEval)
+THING_ID_TO_CONTIGUOUS = {label.id: i for i, label in enumerate(THING_LABELS)}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame's files. `instance_ids_file` is None where a split has no labels."""
+
+    image_file: Path
+    instance_ids_file: Path | None
+
+
+def find_frames(root: Path, split: str) -> list[Frame]:
+    """List a split's frames, by city and name.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and `gtFine`.
+        split: "train", "val" or "test". Only "test" may lack labels.
+
+    Raises:
+        UserError: the folder, its images or a label file is missing.
+    """
+    image_dir, label_dir = root / "leftImg8bit" / split, root / "gtFine" / split
+    images = sorted(image_dir.glob(f"*/*{IMAGE_SUFFIX}"))
+    if not images:
+        variable = os.environ.get("DETECTRON2_DATASETS")
+        raise UserError(
+            f"no images {image_dir}/<city>/*{IMAGE_SUFFIX}: "
+            f"expected the tree {root}/{{leftImg8bit,gtFine}}/{split}/<city>/, "
+            f"where {root.parent} is the folder that the variable DETECTRON2_DATASETS names "
+            + (f"(now {variable})" if variable else "(not set now, so 'datasets')")
+        )
+    frames, missing = [], []
+    for image in images:
+        stem = image.name.removesuffix(IMAGE_SUFFIX)
+        ids: Path | None = label_dir / image.parent.name / f"{stem}{INSTANCE_IDS_SUFFIX}"
+        if not ids.is_file():
+            missing.append(ids)
+            ids = None
+        frames.append(Frame(image, ids))
+    if missing and split != "test":
+        raise UserError(
+            f"{len(missing)} of {len(images)} label files are missing, the first of them {missing[0]}"
+        )
+    return frames
+
+
+def load_instances(root: Path, split: str) -> list[dict[str, Any]]:
+    """Read a split's instances as Detectron2's standard dicts.
+
+    Groups become crowd annotations. Classes that the benchmark does not score (caravan, trailer) are
+    left out, as are all other labels.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and `gtFine`.
+        split: "train", "val" or "test".
+
+    Returns:
+        One dict a frame: `file_name`, `image_id` (the image's name), `height`, `width`,
+        `instance_ids_file_name` (where there is one), and `annotations` with `bbox` (XYXY_ABS,
+        tight), `area` in pixels, `category_id` (0 to 7), `iscrowd` and `segmentation` (compressed
+        RLE).
+
+    Raises:
+        UserError: a folder or file is missing or cannot be read.
+    """
+    frames = find_frames(root, split)
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        records = pool.map(_load_frame, frames)
+        # delay: no bar for what takes less than two seconds.
+        return list(tqdm(records, total=len(frames), desc=f"reading {root.name} {split}", delay=2))
+
+
+def _load_frame(frame: Frame) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "file_name": str(frame.image_file),
+        "image_id": frame.image_file.name,
+    }
+    if frame.instance_ids_file is None:
+        record["height"], record["width"] = read_image_size(frame.image_file)
+        record["annotations"] = []
+        return record
+    ids = read_ids(frame.instance_ids_file)
+    record["height"], record["width"] = ids.shape
+    record["instance_ids_file_name"] = str(frame.instance_ids_file)
+    record["annotations"] = [
+        {
+            "bbox": list(segment.box),
+            "bbox_mode": BoxMode.XYXY_ABS,
+            "area": segment.area,
+            "category_id": THING_ID_TO_CONTIGUOUS[label_id(segment.id)],
+            "iscrowd": int(segment.id < FIRST_INSTANCE_ID),
+            "segmentation": segment.rle,
+        }
+        for segment in encode_segments(ids, _is_thing)
+    ]
+    return record
+
+
+def label_id(instance_id: int) -> int:
+    """The label id that an instance id stands for.
+
+    Example:
+        >>> label_id(26003), label_id(26), label_id(7)
+        (26, 26, 7)
+    """
+    return instance_id if instance_id < FIRST_INSTANCE_ID else instance_id // FIRST_INSTANCE_ID
+
+
+def _is_thing(instance_ids: np.ndarray) -> np.ndarray:
+    labels = np.where(
+        instance_ids < FIRST_INSTANCE_ID, instance_ids, instance_ids // FIRST_INSTANCE_ID
+    )
+    return np.isin(labels, list(THING_ID_TO_CONTIGUOUS))

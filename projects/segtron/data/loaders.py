@@ -1,0 +1,88 @@
+"""Data loaders for training and testing, with errors that a user can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch.utils.data
+from detectron2.config import CfgNode
+from detectron2.data import (
+    DatasetCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.utils import comm
+
+from segtron.data.mapper import SegmentationMapper
+from segtron.errors import UserError
+
+
+def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict[str, Any]]:
+    """Read data sets as one list of standard dicts.
+
+    Args:
+        names: registered names.
+        filter_empty: leave out images without an annotation that is no crowd.
+
+    Raises:
+        UserError: a name is unknown, its files are missing, it is empty, or no image is left.
+    """
+    if not names:
+        raise UserError(
+            "the config names no data set; give DATASETS.TRAIN and DATASETS.TEST a name"
+        )
+    for name in names:
+        if name not in DatasetCatalog:
+            near = difflib.get_close_matches(name, DatasetCatalog.list(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "DATASETS.REGISTER adds your own"
+            raise UserError(f"no data set is called {name!r}; {hint}")
+    try:
+        return get_detection_dataset_dicts(names, filter_empty=filter_empty)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{', '.join(names)}: {error.filename or error} does not exist; put the data there or set "
+            "DETECTRON2_DATASETS to the folder that holds it"
+        ) from error
+    except AssertionError as error:
+        # Detectron2 asserts that data sets hold images, before and after it filters them.
+        raise UserError(
+            f"{', '.join(names)}: no image with an annotation is left; images without one, or with "
+            "crowds only, are left out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False"
+            if filter_empty
+            else f"{', '.join(names)}: the data set is empty"
+        ) from error
+
+
+def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
+    """Endless shuffled batches of SOLVER.IMS_PER_BATCH images over all processes.
+
+    Raises:
+        UserError: see `load_dataset_dicts`; or the batch can't be shared by the processes evenly.
+    """
+    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
+        raise UserError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, but {comm.get_world_size()} processes "
+            "share a batch evenly; choose a multiple of that"
+        )
+    dataset = load_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    return build_detection_train_loader(
+        cfg, mapper=SegmentationMapper(cfg, is_train=True), dataset=dataset
+    )
+
+
+def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
+    """Each image of a data set once, shared by all processes.
+
+    Raises:
+        UserError: see `load_dataset_dicts`.
+    """
+    return build_detection_test_loader(
+        load_dataset_dicts([name], filter_empty=False),
+        mapper=SegmentationMapper(cfg, is_train=False),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )

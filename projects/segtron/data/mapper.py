@@ -1,0 +1,113 @@
+"""From a standard dict to what a model is fed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import detectron2.data.transforms as T
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import DatasetMapper, detection_utils
+from detectron2.projects.point_rend import ColorAugSSDTransform
+
+from segtron.data.image_io import read_image
+from segtron.errors import UserError
+
+
+def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation | T.Transform]:
+    """The augmentations that the INPUT keys ask for, in the order in which they run.
+
+    In training: colour, crop, resize, flips. In inference: resize.
+    """
+    augmentations: list[T.Augmentation | T.Transform] = detection_utils.build_augmentation(
+        cfg, is_train
+    )
+    if not is_train:
+        return augmentations
+    if cfg.INPUT.VERTICAL_FLIP_PROB > 0:
+        augmentations.append(
+            T.RandomFlip(cfg.INPUT.VERTICAL_FLIP_PROB, horizontal=False, vertical=True)
+        )
+    if cfg.INPUT.CROP.ENABLED:
+        augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    if cfg.INPUT.COLOR_AUG_SSD:
+        augmentations.insert(0, ColorAugSSDTransform(img_format=cfg.INPUT.FORMAT))
+    return augmentations
+
+
+class SegmentationMapper(DatasetMapper):
+    """Detectron2's mapper, made to take masks in whatever form they come, and to name bad files.
+
+    Masks that come as run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since
+    they can't become polygons; so one config serves polygons and encodings alike.
+    """
+
+    @configurable
+    def __init__(self, is_train: bool, **kwargs: Any) -> None:
+        """Take `DatasetMapper`'s arguments.
+
+        Args:
+            is_train: whether annotations are wanted.
+            **kwargs: as for `detectron2.data.DatasetMapper`.
+        """
+        super().__init__(is_train, **kwargs)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Arguments from the INPUT and MODEL keys."""
+        arguments = super().from_config(cfg, is_train)
+        arguments["augmentations"] = build_augmentations(cfg, is_train)
+        return arguments
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Map one image.
+
+        Args:
+            dataset_dict: in Detectron2's standard format; not changed.
+
+        Returns:
+            The dict with `image`, (C, H, W) uint8, and in training `instances` with `gt_boxes`,
+            `gt_classes` and `gt_masks`, without crowds and without what the augmentations cut off.
+
+        Raises:
+            UserError: the image is missing, unreadable or of another size than its annotations.
+        """
+        record = dict(dataset_dict)
+        image = read_image(record["file_name"], format=self.image_format)
+        try:
+            detection_utils.check_image_size(record, image)
+        except detection_utils.SizeMismatchError as error:
+            height, width = image.shape[:2]
+            raise UserError(
+                f"image {record['file_name']} is {width} x {height}, but its annotations say "
+                f"{record['width']} x {record['height']}; did one of them get resized or rotated?"
+            ) from error
+        augmented = T.AugInput(image)
+        transforms = self.augmentations(augmented)
+        image = augmented.image
+        # ascontiguousarray: flips leave negative strides, which torch does not take.
+        record["image"] = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        annotations = record.pop("annotations", None)
+        if self.is_train and annotations is not None:
+            record["annotations"] = [dict(annotation) for annotation in annotations]
+            self._transform_annotations(record, transforms, image.shape[:2])
+        return record
+
+    def _transform_annotations(
+        self, record: dict[str, Any], transforms: T.TransformList, image_shape: tuple[int, int]
+    ) -> None:
+        annotations = [
+            detection_utils.transform_instance_annotations(annotation, transforms, image_shape)
+            for annotation in record.pop("annotations")
+            if not annotation.get("iscrowd", 0)
+        ]
+        polygons = all(isinstance(a.get("segmentation"), list) for a in annotations)
+        instances = detection_utils.annotations_to_instances(
+            annotations,
+            image_shape,
+            mask_format=self.instance_mask_format if polygons else "bitmask",
+        )
+        if self.recompute_boxes and instances.has("gt_masks"):
+            # What a crop leaves of an object can have a smaller box than what it leaves of its box.
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        record["instances"] = detection_utils.filter_empty_instances(instances)

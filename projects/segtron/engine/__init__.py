@@ -1,0 +1,7 @@
+"""Engine: training and evaluation jobs."""
+
+from segtron.engine.job import run_job
+from segtron.engine.launch import launch
+from segtron.engine.trainer import Trainer, evaluate
+
+__all__ = ["Trainer", "evaluate", "launch", "run_job"]

@@ -1,0 +1,101 @@
+"""One process of a training or evaluation job, from the config to the results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.logger import setup_logger
+
+from segtron.config import load_config
+from segtron.data import build_test_loader
+from segtron.engine.output_dir import check_writable, set_earlier_run_aside
+from segtron.engine.trainer import Trainer, append_metrics, evaluate
+from segtron.errors import UserError
+from segtron.files import replacing
+from segtron.modeling.checkpoint import choose_weights, load_weights
+from segtron.modeling.device import resolve_device
+
+logger = logging.getLogger(__name__)
+
+_LOGGERS = ("fvcore", "detectron2", "segtron")
+
+
+def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool) -> None:
+    """Train and evaluate, or evaluate only, in this process of the job.
+
+    Args:
+        config_file: the config.
+        opts: alternating config keys and values.
+        resume: go on from OUTPUT_DIR's last checkpoint.
+        eval_only: score, don't train.
+
+    Raises:
+        UserError: config, data, weights or OUTPUT_DIR are unfit. OUTPUT_DIR is then as it was.
+    """
+    if resume and eval_only:
+        raise UserError("--resume goes on training and --eval-only does not train; choose one")
+    _log_to_terminal()
+    cfg = resolve_device(load_config(config_file, opts))
+    # A seed for each process, so that they don't augment alike.
+    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
+    if eval_only:
+        _evaluate(cfg, opts)
+    else:
+        _train(cfg, resume)
+
+
+def _train(cfg: CfgNode, resume: bool) -> None:
+    output_dir = Path(cfg.OUTPUT_DIR)
+    trainer = Trainer(cfg)
+    trainer.resume() if resume else trainer.load()
+    if comm.is_main_process():
+        check_writable(output_dir)
+        if not resume:
+            set_earlier_run_aside(output_dir)
+        write_config(cfg)
+    comm.synchronize()
+    _log_to_file(output_dir)
+    trainer.train()
+    logger.info("Results are in %s", output_dir)
+
+
+def _evaluate(cfg: CfgNode, opts: Sequence[str]) -> None:
+    output_dir = Path(cfg.OUTPUT_DIR)
+    loaders = {name: build_test_loader(cfg, name) for name in cfg.DATASETS.TEST}
+    if not loaders:
+        raise UserError("nothing to score: DATASETS.TEST is empty")
+    weights = choose_weights(cfg, opts)
+    model = Trainer.build_model(cfg)
+    load_weights(model, weights, strict=True)
+    if comm.is_main_process():
+        check_writable(output_dir)
+    comm.synchronize()
+    results = evaluate(cfg, model, loaders)
+    if comm.is_main_process():
+        append_metrics(results, output_dir / "metrics.json")
+
+
+def write_config(cfg: CfgNode) -> None:
+    """Write the whole config to OUTPUT_DIR/config.yaml, from which the run can be repeated."""
+    with replacing(Path(cfg.OUTPUT_DIR) / "config.yaml") as temporary:
+        temporary.write_text(cfg.dump(), encoding="utf-8")
+
+
+def _log_to_terminal() -> None:
+    for name in _LOGGERS:
+        setup_logger(distributed_rank=comm.get_rank(), name=name)
+
+
+def _log_to_file(output_dir: Path) -> None:
+    for name in _LOGGERS:
+        setup_logger(
+            str(output_dir),
+            distributed_rank=comm.get_rank(),
+            name=name,
+            configure_stdout=False,
+        )

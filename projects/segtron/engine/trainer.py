@@ -1,0 +1,220 @@
+"""The training path: data, model, optimizer and hooks of a config, put together and run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils.data
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, hooks
+from detectron2.engine.defaults import AMPTrainer
+from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.events import JSONWriter
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from segtron.data import build_test_loader, build_train_loader
+from segtron.engine.hooks import CurvePlotter
+from segtron.engine.progress import ProgressWriter
+from segtron.errors import UserError
+from segtron.evaluation import build_evaluators
+from segtron.modeling.checkpoint import Checkpointer, load_weights
+
+logger = logging.getLogger(__name__)
+
+# Iterations between two lines of metrics.json, and between two refreshes of the live line.
+_METRICS_PERIOD = 20
+
+
+class Trainer(DefaultTrainer):
+    """Detectron2's trainer on Segtron's data, evaluators and checkpoints, on GPUs and on CPUs.
+
+    Building one reads the data, builds the model and writes nothing, so that whatever is wrong with
+    a config shows before an OUTPUT_DIR is touched. Then call `resume` or `load`, then `train`.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Build everything that a training needs.
+
+        Args:
+            cfg: a frozen config, its device resolved.
+
+        Raises:
+            UserError: data is missing or unfit.
+        """
+        # Not DefaultTrainer's constructor: it can't wrap a model on a CPU for several processes.
+        TrainerBase.__init__(self)
+        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        data_loader = self.build_train_loader(cfg)
+        # Read now, so that a missing validation set doesn't show after hours of training.
+        self.test_loaders = {name: build_test_loader(cfg, name) for name in cfg.DATASETS.TEST}
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        self._trainer = _step_of(cfg)(_distribute(model), data_loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    def load(self) -> None:
+        """Start from MODEL.WEIGHTS, if there are any; layers that do not fit start anew, by name.
+
+        Raises:
+            UserError: the weights can't be loaded.
+        """
+        if self.cfg.MODEL.WEIGHTS:
+            load_weights(self.checkpointer.model, self.cfg.MODEL.WEIGHTS, strict=False)
+
+    def resume(self) -> None:
+        """Go on from OUTPUT_DIR's last checkpoint: weights, optimizer, schedule, iteration.
+
+        Raises:
+            UserError: there is none, or it can't be loaded.
+        """
+        if not self.checkpointer.has_checkpoint():
+            raise UserError(
+                f"nothing to resume: {self.cfg.OUTPUT_DIR} holds no last_checkpoint; "
+                "leave --resume out to start a training there"
+            )
+        self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+        self.start_iter = self.iter + 1
+
+    def train(self) -> None:
+        """Train to SOLVER.MAX_ITER; write metrics, checkpoints, predictions and curves."""
+        if comm.is_main_process():
+            output_dir = Path(self.cfg.OUTPUT_DIR)
+            writers = [
+                ProgressWriter(self.max_iter, self.cfg.SOLVER.IMS_PER_BATCH),
+                JSONWriter(str(output_dir / "metrics.json")),
+            ]
+            # The last of all hooks, so that they see what the evaluation found. Not before now, since
+            # a writer opens its file at once.
+            self.register_hooks(
+                [hooks.PeriodicWriter(writers, period=_METRICS_PERIOD), CurvePlotter(output_dir)]
+            )
+        super().train()
+
+    def run_step(self) -> None:
+        """Train on one batch.
+
+        Raises:
+            UserError: the loss is no longer finite.
+        """
+        try:
+            super().run_step()
+        except FloatingPointError as error:
+            raise UserError(
+                f"the loss became infinite or NaN at iteration {self.iter}; lower SOLVER.BASE_LR "
+                f"(now {self.cfg.SOLVER.BASE_LR}), lengthen SOLVER.WARMUP_ITERS or set "
+                "SOLVER.CLIP_GRADIENTS.ENABLED True"
+            ) from error
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Timing, schedule, checkpoints and evaluation, in the order in which they run."""
+        cfg = self.cfg
+        built: list[HookBase | None] = [hooks.IterationTimer(), hooks.LRScheduler()]
+        if comm.is_main_process():
+            built.append(
+                hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)
+            )
+        if cfg.DATASETS.TEST:
+            # After the checkpoint, so that one is there if the evaluation fails.
+            built.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
+        return built
+
+    def _evaluate(self) -> dict[str, Any]:
+        return evaluate(self.cfg, self.model, self.test_loaders)
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Build the config's model and log its size, not its hundreds of lines."""
+        model = build_model(cfg)
+        parameters = list(model.parameters())
+        logger.info(
+            "%s: %.1f million parameters, %.1f million of them trained, on %s.",
+            cfg.MODEL.META_ARCHITECTURE,
+            sum(p.numel() for p in parameters) / 1e6,
+            sum(p.numel() for p in parameters if p.requires_grad) / 1e6,
+            cfg.MODEL.DEVICE,
+        )
+        return model
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> torch.utils.data.DataLoader:
+        """See `segtron.data.build_train_loader`."""
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> torch.utils.data.DataLoader:
+        """See `segtron.data.build_test_loader`."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """See `segtron.evaluation.build_evaluators`."""
+        return build_evaluators(cfg, dataset_name, inference_dir(cfg, dataset_name))
+
+
+def _step_of(cfg: CfgNode) -> type[SimpleTrainer]:
+    if not cfg.SOLVER.AMP.ENABLED:
+        return SimpleTrainer
+    if cfg.MODEL.DEVICE.startswith("cuda"):
+        return AMPTrainer
+    logger.warning("SOLVER.AMP.ENABLED has no effect on the CPU: training in float32.")
+    return SimpleTrainer
+
+
+def _distribute(model: nn.Module) -> nn.Module:
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    # As Detectron2: batch norms are frozen or synchronized, so buffers need no broadcast.
+    return DistributedDataParallel(
+        model, device_ids=[comm.get_local_rank()] if on_gpu else None, broadcast_buffers=False
+    )
+
+
+def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
+    """The folder of a data set's predictions in OUTPUT_DIR."""
+    return Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
+
+
+def evaluate(
+    cfg: CfgNode,
+    model: nn.Module,
+    test_loaders: dict[str, torch.utils.data.DataLoader],
+) -> dict[str, Any]:
+    """Score a model on data sets, and save its predictions below OUTPUT_DIR/inference.
+
+    Args:
+        cfg: the config.
+        model: left in the mode that it was in.
+        test_loaders: a loader for each data set's name.
+
+    Returns:
+        On the main process, metrics in percent by task and name, `{"segm": {"AP": …}}`; with several
+        data sets, one such dict for each name. Elsewhere an empty dict.
+    """
+    results = {}
+    for name, loader in test_loaders.items():
+        evaluator = build_evaluators(cfg, name, inference_dir(cfg, name))
+        results[name] = inference_on_dataset(model, loader, evaluator) or {}
+    if not comm.is_main_process():
+        return {}
+    return next(iter(results.values())) if len(results) == 1 else results
+
+
+def append_metrics(results: dict[str, Any], metrics_file: Path) -> None:
+    """Add the results of an evaluation without training as a line to metrics.json."""
+    with metrics_file.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(flatten_results_dict(results)) + "\n")

@@ -1,0 +1,260 @@
+"""Checkpoints: loaded as data that runs no code, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.config import CfgNode
+from detectron2.utils.file_io import PathManager
+from torch import nn
+
+from segtron.errors import UserError
+from segtron.files import replacing
+
+logger = logging.getLogger(__name__)
+
+# Buffers that follow from the config, which older checkpoints lack.
+_FROM_CONFIG = ("pixel_mean", "pixel_std")
+# What the model zoo's pickles consist of: arrays of numbers, strings and dicts.
+_PICKLE_GLOBALS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("_codecs", "encode"),
+    ("collections", "OrderedDict"),
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles arrays and plain values; refuses everything that a pickle could call."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PICKLE_GLOBALS:
+            raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
+        return super().find_class(module, name)
+
+
+class Checkpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer with safe loading, strict matching and atomic writing.
+
+    Where Detectron2 skips what doesn't fit and goes on with a warning, this one raises: a model that
+    is resumed or scored with part of its weights at random is a mistake. `load_weights` is the lenient
+    way, for a model that starts from another one's weights.
+    """
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load a checkpoint.
+
+        Args:
+            path: a .pth, or a model zoo's .pkl; a file or a "detectron2://" or "https://" address.
+            checkpointables: what to load besides the model; None for all there is.
+
+        Returns:
+            What the checkpoint holds besides.
+
+        Raises:
+            UserError: the file is missing, can't be downloaded, is no checkpoint, would run code, or
+                doesn't fit the model.
+        """
+        return super().load(fetch(path), checkpointables=checkpointables)
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write `name`.pth, whole or not at all, and let `last_checkpoint` name it."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": self.model.state_dict()}
+        data |= {key: value.state_dict() for key, value in self.checkpointables.items()}
+        data |= kwargs
+        target = Path(self.save_dir) / f"{name}.pth"
+        logger.info("Saving checkpoint to %s", target)
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            torch.save(data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        self.tag_last_checkpoint(target.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Let the file `last_checkpoint` name the newest checkpoint."""
+        with replacing(Path(self.save_dir) / "last_checkpoint") as temporary:
+            temporary.write_text(last_filename_basename)
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        return read_checkpoint(Path(filename))
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        incompatible = super()._load_model(checkpoint)
+        missing = [key for key in incompatible.missing_keys if key not in _FROM_CONFIG]
+        if incompatible.incorrect_shapes:
+            raise UserError(f"the weights do not fit the model: {_describe(incompatible)}")
+        if missing:
+            raise UserError(
+                f"the weights lack {len(missing)} of the model's tensors, {missing[0]} the first of "
+                "them; were they trained with another config?"
+            )
+        return incompatible
+
+
+class _LenientCheckpointer(DetectionCheckpointer):
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        return read_checkpoint(Path(filename))
+
+    def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        names = set(checkpoint["model"])
+        incompatible = super()._load_model(checkpoint)
+        if names and len(incompatible.missing_keys) >= len(self.model.state_dict()):
+            raise UserError("the checkpoint has no tensor in common with the model")
+        for name, shape, wanted in incompatible.incorrect_shapes:
+            logger.warning(
+                "%s is %s in the weights and %s in the model: it starts anew.", name, shape, wanted
+            )
+        # Said already; Detectron2 would say it again.
+        incompatible.incorrect_shapes.clear()
+        return incompatible
+
+
+def load_weights(model: nn.Module, path: str, *, strict: bool) -> None:
+    """Load a model's weights from a checkpoint.
+
+    Args:
+        model: on any device; its parameters are overwritten.
+        path: a .pth, or a model zoo's .pkl; a file or a "detectron2://" or "https://" address.
+        strict: the checkpoint must hold all of the model's tensors in their shapes. If not strict,
+            tensors of another shape or missing ones keep their initial values, and are named in the
+            log: the way to start from a model with another number of classes.
+
+    Raises:
+        UserError: the file is missing, can't be downloaded, is no checkpoint, would run code, or
+            doesn't fit the model.
+    """
+    checkpointer = (Checkpointer if strict else _LenientCheckpointer)(model)
+    try:
+        checkpointer.load(fetch(path), checkpointables=[])
+    except UserError as error:
+        raise UserError(f"{path}: {error}" if path not in str(error) else str(error)) from error
+
+
+def fetch(path: str) -> str:
+    """The local file of a checkpoint; an address is downloaded first.
+
+    Raises:
+        UserError: there is no such file, or it can't be downloaded.
+    """
+    if "://" not in path:
+        if not Path(path).is_file():
+            raise UserError(f"checkpoint {path} does not exist; check MODEL.WEIGHTS or --weights")
+        return path
+    try:
+        return PathManager.get_local_path(path)
+    except Exception as error:  # whatever the handler of this kind of address raises
+        raise UserError(
+            f"cannot download the weights {path} ({error}); "
+            "fetch the file elsewhere and give MODEL.WEIGHTS its path, or '' to start without"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint file as data: tensors, arrays, numbers, strings and containers of them.
+
+    Returns:
+        A dict with "model", a flat mapping of names to tensors or arrays, and whatever else the file
+        holds.
+
+    Raises:
+        UserError: it is no checkpoint, is truncated, or holds objects that would run code.
+    """
+    try:
+        if path.suffix == ".pkl":
+            content = _read_pickle(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        TypeError,
+        ImportError,
+        UnicodeDecodeError,
+    ) as error:
+        # torch explains at length how to switch its check off; the first sentence is enough.
+        reason = " ".join(str(error).split()).split(". ")[0][:200]
+        raise UserError(
+            f"{path} is not a checkpoint that can be loaded safely ({reason}); "
+            "if it was cut off, fetch or train it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, no dict")
+    if "model" not in content:
+        content = {"model": content}
+    tensors = content["model"]
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and hasattr(value, "shape") for name, value in tensors.items()
+    ):
+        raise UserError(
+            f"{path} is not a checkpoint: its 'model' is no mapping of names to tensors"
+        )
+    return content
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        content = _ArrayUnpickler(file, encoding="latin1").load()
+    if not isinstance(content, dict) or ("model" in content and "__author__" in content):
+        return content
+    # The Caffe2 layout of Detectron1's zoo, matched by name and shape.
+    blobs = content.get("blobs", content)
+    blobs = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
+    return {"model": blobs, "__author__": "Caffe2", "matching_heuristics": True}
+
+
+def _describe(incompatible: Any) -> str:
+    name, shape, wanted = incompatible.incorrect_shapes[0]
+    with contextlib.suppress(StopIteration):
+        # The box classifier has one row a class and one for background.
+        found, need = next(
+            (found, need)
+            for key, found, need in incompatible.incorrect_shapes
+            if key.endswith("cls_score.weight")
+        )
+        return f"they are for {found[0] - 1} classes, the config is for {need[0] - 1}"
+    return f"{name} is {tuple(shape)} in the file and {tuple(wanted)} in the model"
+
+
+def choose_weights(cfg: CfgNode, opts: Sequence[str] = ()) -> str:
+    """The weights to predict or score with.
+
+    MODEL.WEIGHTS where the command line gives it, else what a training left in OUTPUT_DIR, else
+    MODEL.WEIGHTS of the config file (which, in a config for training, is where it starts from).
+
+    Raises:
+        UserError: there are none of these.
+    """
+    if "MODEL.WEIGHTS" in opts:
+        chosen = cfg.MODEL.WEIGHTS
+    else:
+        final = Path(cfg.OUTPUT_DIR) / "model_final.pth"
+        chosen = str(final) if final.is_file() else cfg.MODEL.WEIGHTS
+    if not chosen:
+        raise UserError(
+            f"no weights: {cfg.OUTPUT_DIR} holds no model_final.pth and MODEL.WEIGHTS is empty; "
+            "train first, or name a checkpoint"
+        )
+    logger.info("Weights: %s", chosen)
+    return chosen
