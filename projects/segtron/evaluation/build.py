@@ -1,0 +1,44 @@
+"""Which evaluators a dataset gets."""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluators
+
+from segtron.errors import UserError
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
+from segtron.evaluation.coco import CocoInstanceEvaluator
+
+# `evaluator_type` in a dataset's metadata -> evaluators, each made by its `from_config`.
+EVALUATORS = {
+    "coco": (CocoInstanceEvaluator,),
+    "cityscapes_instance": (CocoInstanceEvaluator, CityscapesInstanceEvaluator),
+}
+
+
+def build_evaluators(
+    cfg: CfgNode, dataset_name: str, output_dir: str | None = None
+) -> DatasetEvaluators:
+    """The evaluators that score a registered dataset.
+
+    Args:
+        cfg: the config of the model to be scored.
+        dataset_name: a registered name; its metadata's `evaluator_type` says how it is scored.
+        output_dir: folder for what the evaluators save; None to save nothing.
+
+    Raises:
+        UserError: the dataset's evaluator type is unknown, or it has none.
+    """
+    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    if evaluator_type not in EVALUATORS:
+        raise UserError(
+            f"{dataset_name} has the evaluator type {evaluator_type!r}, which Segtron doesn't know; "
+            f"it knows {', '.join(EVALUATORS)}"
+        )
+    return DatasetEvaluators(
+        [
+            evaluator.from_config(cfg, dataset_name, output_dir)
+            for evaluator in EVALUATORS[evaluator_type]
+        ]
+    )

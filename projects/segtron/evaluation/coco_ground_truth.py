@@ -1,0 +1,136 @@
+"""Ground truth for the COCO protocol, of any registered set with instances."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pycocotools.mask as mask_util
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from detectron2.utils.file_io import PathManager
+from pycocotools.coco import COCO
+
+from segtron.evaluation.model_output import thing_category_ids
+
+
+@dataclass(frozen=True)
+class CocoGroundTruth:
+    """Images and annotations in COCO's form.
+
+    Attributes:
+        images: each with id, height, width.
+        annotations: each with id (from 1), image_id, category_id, bbox (XYWH), area, iscrowd, and
+            segmentation (polygons or RLE) where the set has one.
+        category_ids: the dataset's ids of the classes, in the model's order.
+        class_names: their names.
+    """
+
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+    category_ids: list[int]
+    class_names: list[str]
+
+    def with_masks(self) -> CocoGroundTruth:
+        """The same with only the annotations that have a mask."""
+        masked = [annotation for annotation in self.annotations if _has_mask(annotation)]
+        return CocoGroundTruth(self.images, masked, self.category_ids, self.class_names)
+
+    def num_instances(self, category_id: int) -> int:
+        """How many instances of a class have to be found (crowds need not be)."""
+        return sum(
+            annotation["category_id"] == category_id and not annotation["iscrowd"]
+            for annotation in self.annotations
+        )
+
+
+def load_coco_ground_truth(dataset_name: str) -> CocoGroundTruth:
+    """The ground truth of a registered set.
+
+    Where the set comes from a COCO JSON this is the JSON itself, with its official areas and crowd
+    flags; else it is made from the set's dicts, in memory.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    category_ids = thing_category_ids(dataset_name).tolist()
+    json_file = metadata.get("json_file")
+    if json_file is not None:
+        with PathManager.open(json_file, "r") as file:
+            content = json.load(file)
+        images, annotations = content["images"], content.get("annotations", [])
+    else:
+        images, annotations = _from_dicts(DatasetCatalog.get(dataset_name), category_ids)
+
+    # Annotations of classes or images outside the set are not scored.
+    sizes = {image["id"]: (image["height"], image["width"]) for image in images}
+    known = set(category_ids)
+    kept = [
+        annotation
+        for annotation in annotations
+        if annotation["category_id"] in known and annotation["image_id"] in sizes
+    ]
+    # Ids anew: pycocotools takes id 0 for "not matched" and confuses annotations of equal id.
+    return CocoGroundTruth(
+        images,
+        [
+            _completed(annotation, number, sizes[annotation["image_id"]])
+            for number, annotation in enumerate(kept, start=1)
+        ],
+        category_ids,
+        list(metadata.thing_classes),
+    )
+
+
+def coco_index(images: list[dict], annotations: list[dict]) -> COCO:
+    """pycocotools' index over images and annotations, made without its printing."""
+    index = COCO()
+    index.dataset = {"images": images, "annotations": annotations, "categories": []}
+    with contextlib.redirect_stdout(io.StringIO()):
+        index.createIndex()
+    return index
+
+
+def _from_dicts(dicts: list[dict], category_ids: list[int]) -> tuple[list[dict], list[dict]]:
+    images = [
+        {"id": entry["image_id"], "height": entry["height"], "width": entry["width"]}
+        for entry in dicts
+    ]
+    annotations = []
+    for entry in dicts:
+        for instance in entry.get("annotations", []):
+            annotation = {
+                "image_id": entry["image_id"],
+                "category_id": category_ids[instance["category_id"]],
+                "bbox": BoxMode.convert(
+                    list(instance["bbox"]), instance["bbox_mode"], BoxMode.XYWH_ABS
+                ),
+            }
+            optional = ("iscrowd", "area", "segmentation")
+            annotations.append(annotation | {k: instance[k] for k in optional if k in instance})
+    return images, annotations
+
+
+def _completed(annotation: dict, number: int, size: tuple[int, int]) -> dict:
+    """An annotation with what COCO's scorer insists on and converters often leave out."""
+    completed = {"iscrowd": 0} | annotation | {"id": number}
+    if "area" not in completed:
+        if _has_mask(completed):
+            completed["area"] = float(mask_util.area(_rle(completed["segmentation"], *size)))
+        else:
+            completed["area"] = completed["bbox"][2] * completed["bbox"][3]
+    return completed
+
+
+def _has_mask(annotation: dict) -> bool:
+    segmentation = annotation.get("segmentation")
+    return isinstance(segmentation, dict) or bool(segmentation and len(segmentation[0]) >= 4)
+
+
+def _rle(segmentation: dict | list, height: int, width: int) -> dict:
+    if isinstance(segmentation, list):
+        return mask_util.merge(mask_util.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return mask_util.frPyObjects(segmentation, height, width)
+    return segmentation
