@@ -39,6 +39,22 @@ def config_parser(description: str, example: str) -> argparse.ArgumentParser:
     return parser
 
 
+def fraction(text: str) -> float:
+    """An option's value from 0 to 1, for argparse's `type`."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def positive_int(text: str) -> int:
+    """An option's whole number from 1, for argparse's `type`."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
 def run(main: Callable[[], int | None]) -> int:
     """Run a tool's `main` and turn how it ended into an exit code.
 

@@ -1,0 +1,118 @@
+"""A trained model as a function from images to outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import detectron2.data.transforms as T
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
+from detectron2.modeling import build_model
+
+from segtron.data.register import thing_classes
+from segtron.errors import UserError
+from segtron.modeling.checkpoint import load_weights
+from segtron.modeling.device import resolve_device
+
+logger = logging.getLogger(__name__)
+
+
+class Predictor:
+    """Predicts batches of images of any size.
+
+    Attributes:
+        cfg: the model's config, with the device that it runs on.
+        model: in evaluation mode.
+        metadata: names, and if known colours and data set ids, of the model's classes.
+
+    Example:
+        >>> predictor = Predictor(load_config("output/config.yaml"), "output/model_final.pth")
+        >>> [output] = predictor([read_image("street.jpg", "BGR")])
+        >>> output["instances"].pred_masks.shape
+        torch.Size([12, 1024, 2048])
+    """
+
+    def __init__(self, cfg: CfgNode, weights: str | None = None) -> None:
+        """
+        Args:
+            cfg: as `segtron.config.load_config` returns it.
+            weights: a checkpoint that fits the model exactly; None for `cfg.MODEL.WEIGHTS`.
+
+        Raises:
+            UserError: there is no checkpoint, it can't be loaded, or it doesn't fit the model.
+        """
+        self.cfg = resolve_device(cfg).clone()
+        if weights is not None:
+            self.cfg.defrost()
+            self.cfg.MODEL.WEIGHTS = weights
+            self.cfg.freeze()
+        if not self.cfg.MODEL.WEIGHTS:
+            raise UserError("MODEL.WEIGHTS is empty; name the checkpoint of a trained model")
+        self.model = build_model(self.cfg).eval()
+        load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=True)
+        self.metadata = model_metadata(cfg)
+        self._resize = T.ResizeShortestEdge(
+            [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
+        )
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        """Predict a batch.
+
+        Args:
+            images: (H, W, 3) uint8 in BGR order, each of its own size.
+
+        Returns:
+            For each image Detectron2's output (`instances`, `sem_seg`, `panoptic_seg`, as the model
+            has them), at the image's own size and on the model's device.
+        """
+        return self.model([self._to_input(image) for image in images]) if images else []
+
+    def _to_input(self, image: np.ndarray) -> dict[str, Any]:
+        height, width = image.shape[:2]
+        if self.cfg.INPUT.FORMAT == "RGB":
+            image = image[:, :, ::-1]
+        # A length of 0 means: as it is (Detectron2's convention).
+        if self.cfg.INPUT.MIN_SIZE_TEST > 0:
+            image = self._resize.get_transform(image).apply_image(image)
+        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return {"image": tensor, "height": height, "width": width}
+
+
+def model_metadata(cfg: CfgNode) -> Metadata:
+    """What is known of a model's classes.
+
+    Names, colours and ids come from the first test set if it is registered and its annotations can be
+    read; else names from DATASETS.THING_CLASSES; else there are none.
+    """
+    name = cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else None
+    names = list(cfg.DATASETS.THING_CLASSES)
+    if name is not None and name in DatasetCatalog:
+        # Predicting is possible where the data set is not.
+        with contextlib.suppress(UserError):
+            if thing_classes(name) and (not names or thing_classes(name) == names):
+                return MetadataCatalog.get(name)
+    return Metadata(name="model", **({"thing_classes": names} if names else {}))
+
+
+def category_ids(metadata: Metadata, num_classes: int) -> list[int]:
+    """The ids by which the data set's files call the model's classes; counted from 1 if unknown.
+
+    Args:
+        metadata: see `model_metadata`.
+        num_classes: number of the model's classes.
+
+    Returns:
+        At i the id of the class that the model calls i.
+    """
+    ids = {
+        contiguous: dataset_id
+        for dataset_id, contiguous in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()
+    }
+    return [ids.get(i, i + 1) for i in range(num_classes)]

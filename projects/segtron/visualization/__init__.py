@@ -1,0 +1,1 @@
+"""Pictures: instances on images, ground truth beside prediction, training curves."""
