@@ -66,6 +66,8 @@ def _encode_runs(id: int, starts: np.ndarray, ends: np.ndarray, height: int, wid
     # Where the value changes; the differences between the changes are the lengths of gap, run, gap, …
     changes = np.stack([starts, ends], axis=1).ravel()
     counts = np.diff(changes, prepend=0, append=height * width)
+    if counts[-1] == 0:  # pycocotools leaves an empty last gap out, too
+        counts = counts[:-1]
     rle = mask_util.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     first_column, last_column = starts // height, (ends - 1) // height
     # A run that goes on in the next column holds the bottom pixel of one, the top pixel of the other.

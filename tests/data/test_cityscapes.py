@@ -1,0 +1,114 @@
+"""The reader of Cityscapes' layout, on a frame worked out by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from PIL import Image
+from pycocotools import mask as mask_util
+
+from segtron.data.cityscapes import THING_LABELS, label_id, load_instances
+from segtron.errors import UserError
+
+PERSON, RIDER, CAR, CARAVAN, ROAD = 24, 25, 26, 29, 7
+
+
+def write_frame(root: Path, split: str, name: str, ids: np.ndarray | None, size=(4, 6)) -> Path:
+    image = root / "leftImg8bit" / split / "ulm" / f"{name}_leftImg8bit.png"
+    image.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(image)
+    labels = root / "gtFine" / split / "ulm" / f"{name}_gtFine_instanceIds.png"
+    if ids is not None:
+        labels.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ids).save(labels)
+    return labels
+
+
+@pytest.fixture
+def ids() -> np.ndarray:
+    ids = np.full((4, 6), ROAD, np.uint16)
+    ids[0, 0:2] = PERSON * 1000 + 1
+    ids[2:4, 1] = PERSON * 1000 + 1  # the second part of the same person
+    ids[1, 3:6] = CAR  # a group of cars
+    ids[3, 4] = CARAVAN * 1000  # not scored
+    ids[3, 5] = RIDER * 1000
+    return ids
+
+
+def test_instances_groups_and_what_is_left_out(tmp_path: Path, ids: np.ndarray) -> None:
+    write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    (record,) = load_instances(tmp_path, "val")
+    assert record["image_id"] == "ulm_000000_000000_leftImg8bit.png"
+    assert (record["height"], record["width"]) == (4, 6)
+    found = [
+        (a["category_id"], a["iscrowd"], a["area"], a["bbox"], a["bbox_mode"])
+        for a in record["annotations"]
+    ]
+    assert found == [
+        (2, 1, 3, [3, 1, 6, 2], BoxMode.XYXY_ABS),
+        (0, 0, 4, [0, 0, 2, 4], BoxMode.XYXY_ABS),
+        (1, 0, 1, [5, 3, 6, 4], BoxMode.XYXY_ABS),
+    ]
+    person = mask_util.decode(record["annotations"][1]["segmentation"])
+    np.testing.assert_array_equal(person, ids == PERSON * 1000 + 1)
+
+
+def test_the_official_classes_in_the_official_order() -> None:
+    names = "person rider car truck bus train motorcycle bicycle".split()
+    assert [label.name for label in THING_LABELS] == names
+    for name in ("cityscapes_fine_instance_seg_val", "toytown_instance_seg_train"):
+        assert MetadataCatalog.get(name).thing_classes == names
+    assert (label_id(26003), label_id(26), label_id(999), label_id(1000)) == (26, 26, 999, 1)
+
+
+def test_importing_segtron_replaces_detectron2s_loader(
+    tmp_path: Path, ids: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    write_frame(tmp_path / "cityscapes", "train", "ulm_000000_000000", ids)
+    (record,) = DatasetCatalog.get("cityscapes_fine_instance_seg_train")
+    assert "instance_ids_file_name" in record
+
+
+def test_test_frames_may_have_dummy_labels_or_none(tmp_path: Path) -> None:
+    write_frame(tmp_path, "test", "a_000000_000000", np.full((4, 6), 3, np.uint16))
+    write_frame(tmp_path, "test", "b_000000_000000", None)
+    records = load_instances(tmp_path, "test")
+    assert [r["annotations"] for r in records] == [[], []]
+    assert [(r["height"], r["width"]) for r in records] == [(4, 6), (4, 6)]
+
+
+def test_a_missing_folder_names_tree_and_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(UserError) as error:
+        DatasetCatalog.get("cityscapes_fine_instance_seg_val")
+    assert "DETECTRON2_DATASETS" in str(error.value)
+    assert f"{tmp_path}/cityscapes/{{leftImg8bit,gtFine}}/val" in str(error.value)
+
+
+def test_a_missing_label_file_is_named(tmp_path: Path, ids: np.ndarray) -> None:
+    write_frame(tmp_path, "val", "a_000000_000000", ids)
+    labels = write_frame(tmp_path, "val", "b_000000_000000", None)
+    with pytest.raises(UserError, match="1 of 2 label files are missing") as error:
+        load_instances(tmp_path, "val")
+    assert str(labels) in str(error.value)
+
+
+def test_a_truncated_label_file_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 2**16, (64, 64)).astype(np.uint16)
+    labels = write_frame(tmp_path, "val", "a_000000_000000", noise)
+    labels.write_bytes(labels.read_bytes()[:2000])
+    with pytest.raises(UserError, match="cannot be read") as error:
+        load_instances(tmp_path, "val")
+    assert str(labels) in str(error.value)
+
+
+def test_a_colour_picture_is_no_id_map(tmp_path: Path) -> None:
+    labels = write_frame(tmp_path, "val", "a_000000_000000", np.zeros((4, 6), np.uint16))
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(labels)
+    with pytest.raises(UserError, match="one-channel"):
+        load_instances(tmp_path, "val")
