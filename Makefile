@@ -1,0 +1,40 @@
+# Segtron's commands. Each sets the environment .venv up by itself, where that isn't done yet.
+#
+#   PYTHON=/path/to/python3     the interpreter for .venv (default: python3, or else the newest of
+#                               python3.11 to python3.14)
+#   DETECTRON2=SOURCE           where Detectron2 comes from: a checkout's folder, a git URL, or
+#                               "wheel", the pinned build (the default). It stays until changed.
+
+PYTHON ?=
+DETECTRON2 ?=
+VENV_PYTHON := .venv/bin/python
+
+# The set-up script runs on any Python 3.7+ and looks for the interpreter that suits .venv itself.
+ANY_PYTHON = $(shell for python in $(PYTHON) python3 python python3.14 python3.13 python3.12 \
+	python3.11; do $$python -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2>/dev/null \
+	&& echo $$python && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint environment
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\): *[a-z]* *## /  make \1\t/p' $(MAKEFILE_LIST)
+
+setup: environment  ## set .venv up (6 GB, a few minutes the first time)
+	@echo "Ready: $(VENV_PYTHON). Next: make demo, make test."
+
+demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data (10 minutes)
+	$(VENV_PYTHON) tools/train_net.py --config-file configs/toytown/mask_rcnn_lite0_FPN.yaml
+	$(VENV_PYTHON) tools/visualize_results.py output/toytown/mask_rcnn_lite0_FPN
+
+test: environment  ## run the tests
+	$(VENV_PYTHON) -m pytest -q
+
+lint: environment  ## check the code's style
+	$(VENV_PYTHON) -m ruff check
+	$(VENV_PYTHON) -m ruff format --check
+
+environment:
+	@python='$(ANY_PYTHON)'; test -n "$$python" || { echo "error: no Python found: install Python \
+	3.11 or later, or name one with make PYTHON=/path/to/python3" >&2; exit 2; }; \
+	$$python requirements/set_up.py --python '$(PYTHON)' --detectron2 '$(DETECTRON2)'
