@@ -14,6 +14,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 from pycocotools.coco import COCO
 
+from segtron.evaluation.masks import as_rle
 from segtron.evaluation.model_output import thing_category_ids
 
 
@@ -117,7 +118,7 @@ def _completed(annotation: dict, number: int, size: tuple[int, int]) -> dict:
     completed = {"iscrowd": 0} | annotation | {"id": number}
     if "area" not in completed:
         if _has_mask(completed):
-            completed["area"] = float(mask_util.area(_rle(completed["segmentation"], *size)))
+            completed["area"] = float(mask_util.area(as_rle(completed["segmentation"], *size)))
         else:
             completed["area"] = completed["bbox"][2] * completed["bbox"][3]
     return completed
@@ -126,11 +127,3 @@ def _completed(annotation: dict, number: int, size: tuple[int, int]) -> dict:
 def _has_mask(annotation: dict) -> bool:
     segmentation = annotation.get("segmentation")
     return isinstance(segmentation, dict) or bool(segmentation and len(segmentation[0]) >= 4)
-
-
-def _rle(segmentation: dict | list, height: int, width: int) -> dict:
-    if isinstance(segmentation, list):
-        return mask_util.merge(mask_util.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return mask_util.frPyObjects(segmentation, height, width)
-    return segmentation

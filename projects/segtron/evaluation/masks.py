@@ -56,3 +56,18 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
             counts.append(height * width - int(edges[-1]))
     rle = mask_util.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def as_rle(segmentation: dict[str, Any] | list, height: int, width: int) -> dict[str, Any]:
+    """A segmentation in any of COCO's forms as compressed run lengths.
+
+    Args:
+        segmentation: polygons [[x, y, x, y, …], …], or run lengths, compressed or not.
+        height: of the image.
+        width: of the image.
+    """
+    if isinstance(segmentation, list):
+        return mask_util.merge(mask_util.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return mask_util.frPyObjects(segmentation, height, width)
+    return segmentation

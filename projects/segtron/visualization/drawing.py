@@ -268,7 +268,8 @@ class InstanceVisualizer(Visualizer):
             line_width: in multiples of the width that suits the picture's size.
             hatch: matplotlib's hatch pattern.
         """
-        self.output.ax.add_patch(
+        # Not add_patch, which walks along every outline to update the limits of axes that are fixed.
+        self.output.ax.add_artist(
             PathPatch(
                 outline,
                 facecolor=(*color, opacity),
