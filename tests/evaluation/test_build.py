@@ -5,6 +5,7 @@ import re
 import pytest
 from detectron2.config import get_cfg
 from detectron2.data import MetadataCatalog
+
 from segtron.errors import UserError
 from segtron.evaluation import (
     CityscapesInstanceEvaluator,

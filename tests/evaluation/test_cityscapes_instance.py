@@ -12,7 +12,13 @@ from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as of
 from cityscapesscripts.evaluation.instances2dict import instances2dict
 from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
-from scenes import (
+
+from segtron.data.cityscapes import THING_ID_TO_CONTIGUOUS, THING_LABELS
+from segtron.errors import UserError
+from segtron.evaluation import CityscapesInstanceEvaluator, CityscapesInstanceMetric
+from segtron.evaluation.cityscapes_instance import CLASSES
+
+from .scenes import (
     BICYCLE,
     BUILDING,
     CAR,
@@ -26,10 +32,6 @@ from scenes import (
     random_scene,
     shifted,
 )
-from segtron.data.cityscapes import THING_ID_TO_CONTIGUOUS, THING_LABELS
-from segtron.errors import UserError
-from segtron.evaluation import CityscapesInstanceEvaluator, CityscapesInstanceMetric
-from segtron.evaluation.cityscapes_instance import CLASSES
 
 CLASS_NAMES = ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
 
@@ -470,7 +472,7 @@ def test_evaluator_names_the_file_that_does_not_fit(dataset, tmp_path):
 def test_evaluator_names_classes_that_do_not_fit(dataset):
     output = model_output(two_cars())
     output["instances"].pred_classes += 6
-    with pytest.raises(UserError, match="class number 8, but .* has 8 classes"):
+    with pytest.raises(UserError, match=r"class number 8, but .* has 8 classes"):
         CityscapesInstanceEvaluator(dataset).process([{"image_id": "a"}], [output])
     with pytest.raises(UserError, match="predicts none"):
         CityscapesInstanceEvaluator(dataset).process([{"image_id": "a"}], [{"sem_seg": 0}])

@@ -15,8 +15,10 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, BoxMode, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from scenes import HEIGHT, WIDTH, box, ellipse, shifted
+
 from segtron.evaluation import CocoInstanceEvaluator, CocoInstanceMetric
+
+from .scenes import HEIGHT, WIDTH, box, ellipse, shifted
 
 CATEGORIES = {3: "cat", 7: "dog", 9: "bird", 12: "unseen"}
 METRICS = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
@@ -381,5 +383,5 @@ def test_sharding_and_order_change_no_bit(register):
 
 def test_bad_results_are_named():
     metric = CocoInstanceMetric()
-    with pytest.raises(ValueError, match="frame: .* no number"):
-        metric.update("frame", [{"score": float("nan")}])
+    with pytest.raises(ValueError, match=r"frame: .* no number"):
+        metric.update("frame", [{"score": float("nan")}], has_masks=False)

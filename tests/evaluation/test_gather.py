@@ -1,43 +1,37 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from scenes import random_scene
+
 from segtron.evaluation import CityscapesInstanceMetric
 from segtron.evaluation.gather import merge_over_processes
 
-
-def metric_of(numbers) -> CityscapesInstanceMetric:
-    metric = CityscapesInstanceMetric()
-    for number in numbers:
-        scene = random_scene(np.random.default_rng(number))
-        metric.update(number, scene.instance_ids, scene.masks, scene.label_ids, scene.scores)
-    return metric
-
-
-def evaluate_shard(rank: int, folder: str) -> None:
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
-    merged = merge_over_processes(metric_of([[0, 1, 2], [3, 4, 0]][rank]))
-    with open(f"{folder}/{rank}.pickle", "wb") as file:
-        pickle.dump(merged, file)
-    dist.destroy_process_group()
+from .scenes import random_scene
 
 
 def test_one_process():
-    metric = metric_of([0])
+    metric = CityscapesInstanceMetric()
     assert merge_over_processes(metric) is metric
 
 
 def test_two_processes(tmp_path):
-    mp.spawn(evaluate_shard, args=(str(tmp_path),), nprocs=2)
-    on_main, on_other = (pickle.loads((tmp_path / f"{r}.pickle").read_bytes()) for r in (0, 1))
+    script = Path(__file__).with_name("merge_shard.py")
+    processes = [
+        subprocess.Popen([sys.executable, str(script), str(rank), str(tmp_path)])
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    on_main, on_other = (
+        pickle.loads((tmp_path / f"merged_{rank}.pickle").read_bytes()) for rank in range(2)
+    )
     assert on_other is None
     assert len(on_main) == 5
-    np.testing.assert_array_equal(
-        on_main.average_precisions(), metric_of(range(5)).average_precisions()
-    )
+    whole = CityscapesInstanceMetric()
+    for number in range(5):
+        scene = random_scene(np.random.default_rng(number))
+        whole.update(number, scene.instance_ids, scene.masks, scene.label_ids, scene.scores)
+    np.testing.assert_array_equal(on_main.average_precisions(), whole.average_precisions())

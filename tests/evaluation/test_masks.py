@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+
 from segtron.evaluation.masks import bounding_slices, encode_mask
 
 

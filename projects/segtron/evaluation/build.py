@@ -33,8 +33,8 @@ def build_evaluators(
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if evaluator_type not in EVALUATORS:
         raise UserError(
-            f"{dataset_name} has the evaluator type {evaluator_type!r}, which Segtron doesn't know; "
-            f"it knows {', '.join(EVALUATORS)}"
+            f"{dataset_name} has the evaluator type {evaluator_type!r}, and Segtron knows only "
+            f"{', '.join(EVALUATORS)}; set it in the metadata of this set"
         )
     return DatasetEvaluators(
         [

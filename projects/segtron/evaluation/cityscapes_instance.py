@@ -360,7 +360,7 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
         scores = metric.compute()
         if not any(scores.num_ground_truth.values()):
             logger.info(
-                "Cityscapes protocol, instances: %s: predictions are saved, not scored",
+                "Cityscapes protocol, instances: %s: predictions are not scored",
                 f"no ground truth in {self._dataset_name}"
                 if len(metric)
                 else f"no image of {self._dataset_name} has both ground truth and predicted masks",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import logging
 import math
-import os
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,8 +28,8 @@ from segtron.evaluation.coco_ground_truth import (
 from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.masks import encode_mask
 from segtron.evaluation.model_output import predicted_instances, thing_category_ids
-from segtron.evaluation.results_file import write_json
 from segtron.evaluation.scores import InstanceScores
+from segtron.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,7 @@ class CocoInstanceMetric:
         self._results: dict[Hashable, list[dict[str, Any]]] = {}
         self._has_masks = False
 
-    def update(
-        self, image_id: Hashable, results: list[dict[str, Any]], has_masks: bool = True
-    ) -> None:
+    def update(self, image_id: Hashable, results: list[dict[str, Any]], *, has_masks: bool) -> None:
         """Add an image; one that is there already (a sampler's padding) is left as it is.
 
         Args:
@@ -188,7 +187,7 @@ def _summary(precision: np.ndarray) -> dict[str, float]:
     """COCO's six numbers in percent, nan where no ground truth defines them.
 
     Args:
-        precision: (T, R, K, A), -1 where undefined.
+        precision: (T, R, K, A), -1 where undefined; T are the IoUs 0.5, 0.55, ..., 0.95.
     """
 
     def percent(part: np.ndarray) -> float:
@@ -290,8 +289,9 @@ class CocoInstanceEvaluator(DatasetEvaluator):
         if metric is None:
             return {}
         if self._output_dir:
-            path = os.path.join(self._output_dir, "coco_instances_results.json")
-            write_json(path, metric.results())
+            path = Path(self._output_dir) / "coco_instances_results.json"
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(metric.results()))
             logger.info("COCO protocol: predictions saved in %s", path)
 
         ground_truth = self._ground_truth
@@ -343,4 +343,5 @@ class CocoInstanceEvaluator(DatasetEvaluator):
                 num_without_mask,
                 self._dataset_name,
             )
+        logger.info("COCO protocol, %s: scoring %s ...", task, self._dataset_name)
         return metric.compute(task_ground_truth, task, self._max_detections)
