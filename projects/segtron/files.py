@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segtron.errors import UserError
@@ -32,13 +33,67 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(6)}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with _explaining(path, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, which takes its place, old content and all, at a good end.
+
+    Only for folders that belong to the program alone.
+
+    Yields:
+        An empty folder.
+
+    Raises:
+        UserError: as for `replacing`.
+    """
+    temporary, old = (path.with_name(f".{path.name}-{secrets.token_hex(6)}") for _ in range(2))
+    try:
+        with _explaining(path, temporary):
+            temporary.mkdir(parents=True)
         yield temporary
-        temporary.replace(path)
+        with _explaining(path, temporary, old):
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_overwriting(paths: Sequence[Path], option: str = "--output") -> None:
+    """Make sure that nothing would be overwritten.
+
+    Args:
+        paths: files that are about to be written.
+        option: the command line's option that names their folder.
+
+    Raises:
+        UserError: one of them exists.
+    """
+    existing = [path for path in paths if path.exists()]
+    if existing:
+        others = f" and {len(existing) - 1} more files" if len(existing) > 1 else ""
+        raise UserError(
+            f"{existing[0]}{others} would be overwritten; choose another {option} or remove them"
+        )
+
+
+@contextmanager
+def _explaining(path: Path, *temporary: Path) -> Iterator[None]:
+    """Turn a failure to write into a sentence; what else may fail in the block is left alone."""
+    try:
+        yield
     except OSError as error:
-        # What the block does besides writing may fail, too; that is not for this function to explain.
-        if error.errno not in _FULL and error.filename not in (str(path.parent), str(temporary)):
+        # The space may be used up; or it is one of these paths that can't be made.
+        ours = {str(p) for p in (path, *path.parents, *temporary)}
+        if error.errno not in _FULL and str(error.filename) not in ours:
             raise
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from segtron.data.image_io import read_image
 from segtron.errors import UserError
+from segtron.files import refuse_overwriting
 from segtron.inference.predictor import Predictor
 from segtron.inference.sinks import Prediction, Sink
 from segtron.inference.sources import ImageFile
@@ -37,15 +38,9 @@ def refuse_existing(images: Sequence[ImageFile], sinks: Sequence[Sink]) -> None:
         UserError: a file that a sink would write exists, or the output folder can't be one.
     """
     for sink in sinks:
-        folder = sink.output_dir
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--output {folder} is a file; name a folder")
-        existing = [path for path in sink.targets(images) if path.exists()]
-        if existing:
-            others = f" and {len(existing) - 1} more files" if len(existing) > 1 else ""
-            raise UserError(
-                f"{existing[0]}{others} would be overwritten; choose another --output or remove them"
-            )
+        if sink.output_dir.exists() and not sink.output_dir.is_dir():
+            raise UserError(f"--output {sink.output_dir} is a file; name a folder")
+        refuse_overwriting(sink.targets(images))
 
 
 def predict_files(

@@ -16,7 +16,7 @@ from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
 from segtron.errors import UserError
-from segtron.evaluation.masks import encode_mask
+from segtron.evaluation.coco import instances_to_coco_results
 from segtron.files import replacing
 from segtron.inference.predictor import category_ids
 from segtron.inference.sources import ImageFile
@@ -112,7 +112,7 @@ class OverlaySink(Sink):
 class CocoSink(Sink):
     """`predictions.json`: COCO's result format, a list with an entry for each instance.
 
-    Entries are {image_id, file_name, category_id, category_name, bbox, score, segmentation}: `bbox` is
+    Entries are {file_name, category_name, image_id, category_id, bbox, score, segmentation}: `bbox` is
     [x, y, width, height], `segmentation` a compressed RLE. `image_id` counts the images from 1,
     unreadable ones included; `category_id` is the data set's own id of the class where it is known,
     else the model's class counted from 1. The names stand beside the ids for those who can't know them.
@@ -139,19 +139,11 @@ class CocoSink(Sink):
     def write(self, prediction: Prediction) -> None:
         """Add an image's instances."""
         instances = prediction.instances(self.min_score)
-        ids = category_ids(self.metadata, int(instances.pred_classes.max()) + 1 if len(instances) else 0)
-        for i, (x0, y0, x1, y1) in enumerate(instances.pred_boxes.tensor.tolist()):
-            index = int(instances.pred_classes[i])
-            entry = {
-                "image_id": prediction.number,
-                "file_name": prediction.file.name,
-                "category_id": ids[index],
-                "category_name": self._class_name(index),
-                "bbox": [round(value, 3) for value in (x0, y0, x1 - x0, y1 - y0)],
-                "score": float(instances.scores[i]),
-            }
-            if instances.has("pred_masks"):
-                entry["segmentation"] = encode_mask(instances.pred_masks[i].numpy())
+        ids = category_ids(self.metadata, max([-1, *instances.pred_classes.tolist()]) + 1)
+        results = instances_to_coco_results(instances, prediction.number, np.array(ids))
+        for result, index in zip(results, instances.pred_classes.tolist(), strict=True):
+            names = {"file_name": prediction.file.name, "category_name": self._class_name(index)}
+            entry = names | result
             self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
             self._separator = ",\n"
 

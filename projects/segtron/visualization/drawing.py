@@ -117,17 +117,22 @@ class InstanceVisualizer(Visualizer):
         >>> picture = visualizer.draw_instance_predictions(outputs["instances"].to("cpu")).get_image()
     """
 
-    def __init__(self, img_rgb: np.ndarray, metadata: Any = None) -> None:
+    def __init__(
+        self, img_rgb: np.ndarray, metadata: Any = None, *, longest_side: int | None = None
+    ) -> None:
         """
         Args:
             img_rgb: (H, W, 3), RGB in 0..255.
             metadata: names (`thing_classes`) and, if it has them, colours (`thing_colors`).
+            longest_side: larger images are drawn so small that they keep within it.
         """
         height, width = img_rgb.shape[:2]
         scale = enlargement(height, width)
+        if longest_side is not None:
+            scale = min(scale, longest_side / max(height, width))
         super().__init__(img_rgb, metadata, scale, ColorMode.SEGMENTATION)
-        if scale > 1:
-            self.output.ax.images[-1].set_interpolation("bicubic")
+        if scale != 1:
+            self.output.ax.images[-1].set_interpolation("bicubic" if scale > 1 else "hanning")
         # In pixels of the picture, from its size in pixels.
         extent = math.sqrt(height * width) * scale
         self._text_height = min(max(extent / 55, 11.0), 32.0)
@@ -230,8 +235,7 @@ class InstanceVisualizer(Visualizer):
         for i in order:
             self.draw_outline(shapes[i], assigned_colors[i], opacity=alpha)
         if labels is not None and len(order) <= MOST_LABELS:
-            for i in order:
-                self._label(labels[i], shapes[i], assigned_colors[i])
+            self._write_labels([(labels[i], shapes[i], assigned_colors[i]) for i in order])
         if keypoints is not None:
             for points in self._convert_keypoints(keypoints):
                 self.draw_and_connect_keypoints(points)
@@ -242,6 +246,21 @@ class InstanceVisualizer(Visualizer):
         shape = next(self._shapes([mask]))
         if shape is not None:
             self.draw_outline(shape, color, **style)
+        return self.output
+
+    def draw_boxes(self, boxes: np.ndarray, colors: Sequence[Color]) -> VisImage:
+        """Draw the frames of (N, 4) boxes in XYXY, thin."""
+        for (x0, y0, x1, y1), color in zip(boxes, colors, strict=True):
+            frame = Outline([(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)], closed=True)
+            self.draw_outline(frame, color, opacity=0, line_width=0.7)
+        return self.output
+
+    def draw_labels(
+        self, masks: Any, labels: Sequence[str], colors: Sequence[Color]
+    ) -> VisImage:
+        """Write labels of masks that are drawn already, where they find room."""
+        shapes = self._shapes(masks)
+        self._write_labels([t for t in zip(labels, shapes, colors, strict=True) if t[1] is not None])
         return self.output
 
     def draw_crowds(self, masks: Sequence[Any]) -> VisImage:
@@ -326,6 +345,10 @@ class InstanceVisualizer(Visualizer):
                     self.output.width,
                 )
             yield mask_outline(mask.mask, self.output.scale)
+
+    def _write_labels(self, labelled: Iterable[tuple[str, Outline, Color]]) -> None:
+        for text, outline, color in labelled:
+            self._label(text, outline, color)
 
     def _label(self, text: str, outline: Outline, color: Color) -> None:
         """Write a label at the first place near the outline where it covers no other label."""

@@ -1,0 +1,129 @@
+"""What a model is fed, and what the annotations say, as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog, detection_utils
+from detectron2.utils.env import seed_all_rng
+from tqdm import tqdm
+
+from segtron.data import SegmentationMapper, build_augmentations, load_dataset_dicts
+from segtron.data.image_io import read_image
+from segtron.files import refuse_overwriting
+from segtron.visualization.drawing import MOST_LABELS, InstanceVisualizer
+from segtron.visualization.layout import contact_sheet, shrink, write_picture
+
+LONGEST_SIDE = 2048
+ON_OVERVIEW = 24
+
+
+def visualize_data(
+    cfg: CfgNode, output_dir: Path, *, split: str, source: str, number: int
+) -> list[Path]:
+    """Draw images of a config's data sets.
+
+    Args:
+        cfg: names the data sets and the augmentation.
+        output_dir: gets a picture an image, and `overview.png`.
+        split: "train" (DATASETS.TRAIN, augmented as in training) or "test" (DATASETS.TEST, resized as
+            for scoring).
+        source: "model" draws what the model is fed: after augmentation, without crowds and what the
+            augmentation cut off; "annotation" draws images and annotations as they are stored.
+        number: how many images, taken evenly from all.
+
+    Returns:
+        The pictures written, the overview first.
+
+    Raises:
+        UserError: data is missing or unreadable, or a picture would be overwritten.
+    """
+    is_train = split == "train"
+    names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
+    records = load_dataset_dicts(
+        names,
+        filter_empty=is_train
+        and source == "model"
+        and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+    )
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int))
+    paths = [
+        output_dir / f"{rank:03d}_{Path(records[i]['file_name']).stem[:150]}.png"
+        for rank, i in enumerate(chosen, start=1)
+    ]
+    overview = output_dir / "overview.png"
+    refuse_overwriting([overview, *paths])
+    mapper = _build_mapper(cfg, is_train) if source == "model" else None
+    # The same pictures at each call.
+    seed_all_rng(max(cfg.SEED, 0))
+    tiles, titles = [], []
+    for i, path in zip(tqdm(chosen, unit=" pictures", desc="draw"), paths, strict=True):
+        metadata = MetadataCatalog.get(names[0])
+        if mapper is None:
+            picture = draw_annotations(records[i], metadata)
+        else:
+            picture = draw_model_input(mapper(records[i]), metadata, cfg.INPUT.FORMAT)
+        write_picture(path, picture)
+        if len(tiles) < ON_OVERVIEW:
+            tiles.append(shrink(picture, 640))
+            titles.append(Path(records[i]["file_name"]).name)
+    write_picture(overview, contact_sheet(tiles, titles))
+    return [overview, *paths]
+
+
+def draw_model_input(record: Mapping[str, Any], metadata: Any, input_format: str) -> np.ndarray:
+    """Draw what a mapper returns: image, boxes, masks and class names.
+
+    Args:
+        record: `image` (C, H, W), and `instances` with `gt_boxes`, `gt_classes` and `gt_masks`.
+        metadata: names of the classes, and colours if there are any.
+        input_format: INPUT.FORMAT of the config.
+
+    Returns:
+        (H', W', 3) RGB uint8, larger than the image if that is small.
+    """
+    image = record["image"].permute(1, 2, 0).numpy()
+    image = detection_utils.convert_image_to_rgb(image, input_format)
+    visualizer = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    instances = record.get("instances")
+    if instances is not None and len(instances):
+        classes = instances.gt_classes.tolist()
+        colors = visualizer.instance_colors(classes)
+        boxes = instances.gt_boxes
+        if instances.has("gt_masks"):
+            visualizer.draw_boxes(boxes.tensor.numpy(), colors)
+        visualizer.overlay_instances(
+            boxes=boxes,
+            masks=instances.gt_masks if instances.has("gt_masks") else None,
+            labels=visualizer.instance_labels(classes),
+            assigned_colors=colors,
+        )
+        if len(classes) > MOST_LABELS:
+            visualizer.draw_class_counts(classes)
+    return visualizer.output.get_image()
+
+
+def draw_annotations(record: Mapping[str, Any], metadata: Any) -> np.ndarray:
+    """Draw a standard dict as it is stored; crowds are hatched.
+
+    Returns:
+        (H', W', 3) RGB uint8, larger than the image if that is small.
+    """
+    image = read_image(record["file_name"], "RGB")
+    visualizer = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    visualizer.draw_dataset_dict(record)
+    classes = [a["category_id"] for a in record.get("annotations", []) if not a.get("iscrowd", 0)]
+    if len(classes) > MOST_LABELS:
+        visualizer.draw_class_counts(classes)
+    return visualizer.output.get_image()
+
+
+def _build_mapper(cfg: CfgNode, is_train: bool) -> SegmentationMapper:
+    # A mapper for testing would leave the annotations out.
+    arguments = SegmentationMapper.from_config(cfg, is_train=True)
+    arguments["augmentations"] = build_augmentations(cfg, is_train)
+    return SegmentationMapper(**arguments)
