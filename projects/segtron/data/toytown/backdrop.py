@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -12,13 +14,14 @@ from segtron.data.toytown.layout import Street
 from segtron.data.toytown.light import Light
 from segtron.data.toytown.shapes import hull, rectangle
 
-ASPHALT = np.array([104.0, 106.0, 112.0])
-PAVEMENT = np.array([176.0, 168.0, 158.0])
+ASPHALT = np.array([112.0, 114.0, 120.0])
+PAVEMENT = np.array([188.0, 181.0, 170.0])
 KERB = np.array([204.0, 198.0, 190.0])
 GRASS = np.array([116.0, 148.0, 78.0])
 TRACK = np.array([134.0, 124.0, 114.0])
 PARKING = np.array([140.0, 128.0, 126.0])
 MARKING = np.array([232.0, 232.0, 226.0])
+Area = Callable[[float, float, float, float], np.ndarray]  # x0, x1, z0, z1 to image points
 FAR = 400.0  # metres: where streets meet the horizon
 
 
@@ -76,7 +79,9 @@ def paint_skyline(canvas: Canvas, rng: np.random.Generator, leafy: bool) -> None
                 top = camera.horizon - height
                 color = tone * rng.uniform(0.85, 1.15)
                 if rng.random() < 0.15:
-                    spire = np.array([(x, top), (x + width / 2, top - width), (x + width, top)])
+                    spire = np.array(
+                        [(x, top), (x + width / 2, top - 0.45 * width), (x + width, top)]
+                    )
                     sprite.fill(spire, color)
                 sprite.fill(rectangle(x, top, x + width, camera.horizon + 2), color)
                 x += width * rng.uniform(0.8, 1.5)
@@ -131,6 +136,9 @@ def paint_ground(canvas: Canvas, street: Street, rng: np.random.Generator) -> No
             slabs.fill(area(x0, x1, z, z + 0.04), PAVEMENT * 0.88)
         middle = 0.5 * (x0 + x1)
         slabs.fill(area(middle, middle + 0.04, near, 40), PAVEMENT * 0.88)
+    if street.verge:
+        verge = [(left - street.verge, left, near, FAR), (right, right + street.verge, near, FAR)]
+        surface("terrain", GRASS, *verge)
     road = canvas.everything()
     for x0, x1 in ((left - 0.16, left), (right, right + 0.16)):
         road.fill(area(x0, x1, near, FAR), KERB, covers=False)
@@ -157,7 +165,7 @@ def paint_ground(canvas: Canvas, street: Street, rng: np.random.Generator) -> No
     _paint_markings(canvas, street, area, near)
 
 
-def _paint_tracks(canvas: Canvas, street: Street, area, near: float) -> None:
+def _paint_tracks(canvas: Canvas, street: Street, area: Area, near: float) -> None:
     rail = np.array([86.0, 84.0, 88.0])
     if street.track is not None:
         x = street.track
@@ -177,16 +185,17 @@ def _paint_tracks(canvas: Canvas, street: Street, area, near: float) -> None:
             sprite.fill(area(-90, 90, edge, edge + 0.12), rail)
 
 
-def _paint_markings(canvas: Canvas, street: Street, area, near: float) -> None:
+def _paint_markings(canvas: Canvas, street: Street, area: Area, near: float) -> None:
     sprite = canvas.everything()
     gap = (street.crossing - 9, street.crossing + 7) if street.crossing is not None else (-1, -1)
     dashes = []
     for z in np.arange(2.0, 120, 6.0):
-        if z + 3 < near or gap[0] < z + 3 and z < gap[1]:
+        if z + 3 < near or (gap[0] < z + 3 and z < gap[1]):
             continue
         for x in street.lines:
             dashes.append(area(x - 0.07, x + 0.07, max(z, near), z + 3))
-    sprite.fill_all(dashes, MARKING)
+    if dashes:
+        sprite.fill_all(np.array(dashes), MARKING)
     if street.crossing is not None:
         z = street.crossing - 8.2
         if z > near:
@@ -194,10 +203,10 @@ def _paint_markings(canvas: Canvas, street: Street, area, near: float) -> None:
                 area(x, x + 0.55, z, z + 2.6)
                 for x in np.arange(street.left + 0.4, street.right - 0.4, 1.1)
             ]
-            sprite.fill_all(bars, MARKING)
-            stop = [area(street.lines[0] + 0.2, street.right - 0.2, z - 1.2, z - 0.8)]
+            sprite.fill_all(np.array(bars), MARKING)
             if z - 1.2 > near:
-                sprite.fill_all(stop, MARKING)
+                stop = area(street.lines[0] + 0.2, street.right - 0.2, z - 1.2, z - 0.8)
+                sprite.fill(stop, MARKING)
 
 
 def light_ground(
@@ -215,31 +224,34 @@ def light_ground(
     height, width = ground.shape[:2]
     rows = (first + np.arange(height) + 0.5) / SUPERSAMPLING
     depth = np.minimum(camera.ground_depth(rows), FAR * 4).astype(np.float32)
-    texture = _ground_texture(camera, depth, width, rng)
-    shadow = _shadow_mask(camera, shadows, first, height, width, 0.004)
-    contact = _shadow_mask(camera, contacts, first, height, width, 0.006)
+    half = (width // 2, (height + 1) // 2)  # enough for what is soft, at a quarter of the time
+    texture = _ground_texture(camera, depth[::2], half[0], rng)
+    shadow = _shadow_mask(camera, shadows, first, half, 0.004)
+    contact = _shadow_mask(camera, contacts, first, half, 0.006)
     sun = (light.sun * max(0.12, light.direction[1]) * 1.25).astype(np.float32)
     exposure = light.ambient.astype(np.float32) * 0.98
-    strength = np.clip((1 - shadow)[..., None], 0, 1)
-    factor = (exposure + sun * strength) * (1 - 0.5 * contact[..., None])
-    lit = ground.astype(np.float32) * factor * texture[..., None]
+    factor = (exposure + sun * (1 - shadow)[..., None]) * ((1 - 0.5 * contact) * texture)[..., None]
+    lit = ground * cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR)
     fading = np.asarray(light.fading(depth), dtype=np.float32)[:, None, None]
-    lit += fading * (light.haze.astype(np.float32) - lit)
-    np.clip(lit, 0, 255, out=lit)
-    ground[...] = lit
+    lit *= 1 - fading
+    lit += fading * light.haze.astype(np.float32)
+    ground[...] = np.clip(lit, 0, 255, out=lit)
 
 
 def _ground_texture(
     camera: Camera, depth: np.ndarray, width: int, rng: np.random.Generator
 ) -> np.ndarray:
-    columns = (np.arange(width, dtype=np.float32) + 0.5) / SUPERSAMPLING - camera.center_x
+    columns = np.arange(width, dtype=np.float32) + 0.5 - camera.center_x
     x = depth[:, None] * columns[None] / np.float32(camera.focal)
     z = np.repeat(depth[:, None], width, axis=1)
     pattern = noise.tile(rng)
     size = np.float32(pattern.shape[0])
     grain = np.float32(24.0)  # texture pixels a metre
     sampled = cv2.remap(
-        pattern, np.mod(x * grain, size), np.mod(z * grain * 0.5, size), cv2.INTER_LINEAR,
+        pattern,
+        np.mod(x * grain, size),
+        np.mod(z * grain * 0.5, size),
+        cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_WRAP,
     )
     strength = 0.05 * np.exp(-depth / 30)[:, None]
@@ -247,21 +259,25 @@ def _ground_texture(
 
 
 def _shadow_mask(
-    camera: Camera, outlines: list[np.ndarray], first: int, height: int, width: int, blur: float
+    camera: Camera, outlines: list[np.ndarray], first: int, size: tuple[int, int], blur: float
 ) -> np.ndarray:
-    """Coverage 0 to 1, float32 (height, width) of the canvas rows from `first` on, softened."""
-    scale = 0.5  # half of the canvas: it is blurred anyway
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    mask = np.zeros((size[1], size[0]), dtype=np.uint8)
+    """What outlines on the ground cover, softened: float32 0 to 1.
+
+    Args:
+        first: the canvas row that the mask begins at; it has half the canvas's resolution.
+        size: width and height of the mask.
+        blur: radius as a share of the width.
+    """
+    mask = np.zeros(size[::-1], dtype=np.uint8)
     near = max(NEAR, 0.9 * camera.near_edge())
     for outline in outlines:
         points = np.array(outline, dtype=np.float64)
         points[:, 2] = np.maximum(points[:, 2], near)
-        image = hull(camera.project(points)) * SUPERSAMPLING - (0, first)
-        fixed = np.clip(np.rint(image * scale * 8), -(1 << 20), 1 << 20).astype(np.int32)
+        image = hull(camera.project(points)) - (0, first / SUPERSAMPLING)
+        fixed = np.clip(np.rint(image * 8), -(1 << 20), 1 << 20).astype(np.int32)
         cv2.fillConvexPoly(mask, fixed, 255, cv2.LINE_AA, 3)
     mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, blur * size[0]))
-    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(1 / 255)
+    return mask * np.float32(1 / 255)
 
 
 def cast_shadow(light: Light, corners: np.ndarray, height: float) -> np.ndarray:

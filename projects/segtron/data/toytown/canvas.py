@@ -7,7 +7,7 @@ the polygon of the annotation. So picture and labels can't drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -72,7 +72,7 @@ class Canvas:
 
 
 def _bounded(color: Color) -> tuple[float, ...]:
-    return tuple(min(max(float(value), 0.0), 255.0) for value in color)
+    return tuple(np.minimum(np.maximum(color, 0), 255).tolist())
 
 
 class Sprite:
@@ -94,22 +94,18 @@ class Sprite:
         fixed = np.rint(local * (1 << _SHIFT))
         return np.minimum(np.maximum(fixed, -_LIMIT), _LIMIT).astype(np.int32)
 
-    def fill(
-        self, points: np.ndarray, color: Color | None, *, covers: bool = True
-    ) -> None:
+    def fill(self, points: np.ndarray, color: Color | None, *, covers: bool = True) -> None:
         """Fill a polygon.
 
         Args:
             color: None to count the area as the object's without painting it (between spokes).
             covers: whether it belongs to the object's outline; details inside it needn't.
         """
-        self.fill_all([points], color, covers=covers)
+        self.fill_all(np.asarray(points)[None], color, covers=covers)
 
-    def fill_all(
-        self, polygons: Iterable[np.ndarray], color: Color | None, *, covers: bool = True
-    ) -> None:
-        """Fill polygons in one colour; what two of them share stays as it was (even-odd rule)."""
-        fixed = [self._fixed(points) for points in polygons]
+    def fill_all(self, polygons: np.ndarray, color: Color | None, *, covers: bool = True) -> None:
+        """Fill polygons (m, n, 2) in one colour; what two share stays as it was (even-odd rule)."""
+        fixed = list(self._fixed(polygons))
         if not fixed:
             return
         if color is not None:
@@ -148,15 +144,24 @@ class Sprite:
         lit = pixels * (1 + change)[..., None]
         pixels[...] = np.clip(lit, 0, 255, out=lit)
 
-    def fade(self, depth: np.ndarray | float) -> None:
-        """Put the haze of this distance in front: metres, or (1, columns) metres."""
-        amount = np.asarray(self.canvas.light.fading(depth), dtype=np.float32)
-        if float(amount.max()) < 0.01:
+    def fade(self, depth: float) -> None:
+        """Put the haze of this distance in front."""
+        amount = float(self.canvas.light.fading(depth))
+        if amount < 0.02:
             return
         rows, columns = self._touched()
         pixels, coverage = self.pixels[rows, columns], self.coverage[rows, columns]
-        if amount.ndim:
-            amount = amount[:, columns]
+        if not coverage.size:
+            return
+        levels = np.arange(256)[:, None] * (1 - amount) + self.canvas.light.haze * amount
+        table = np.rint(levels).astype(np.uint8)[:, None]
+        cv2.copyTo(cv2.LUT(pixels, table), coverage, pixels)
+
+    def fade_along(self, depths: np.ndarray) -> None:
+        """Put haze in front by the distance (columns,) seen in each of `columns()`."""
+        rows, columns = self._touched()
+        pixels, coverage = self.pixels[rows, columns], self.coverage[rows, columns]
+        amount = np.asarray(self.canvas.light.fading(depths[columns]), dtype=np.float32)
         weight = (coverage * (np.float32(1 / 255) * amount))[..., None]
         haze = self.canvas.light.haze.astype(np.float32)
         pixels[...] = pixels + weight * (haze - pixels)

@@ -1,21 +1,24 @@
 """Who is in a scene and where: things are drawn first, then given places where they can be seen."""
 
+# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from segtron.data.toytown.camera import Camera, Pose
+from segtron.data.toytown.canvas import Annotation, Canvas
+from segtron.data.toytown.cars import Car, Caravan
+from segtron.data.toytown.heavy_vehicles import Bus, Train, Truck
 from segtron.data.toytown.layout import ONCOMING_LANE, OWN_LANE, Street
 from segtron.data.toytown.people import Crowd, Cycle, Person, Rider
-from segtron.data.toytown.vehicles import Bus, Car, Caravan, Train, Truck
 
-_GRID = 4  # pixels a cell of the coarse map on which visibility is estimated
 _TRIES = 40
-TRAM_SHARE = 0.5  # of the scenes have a track, and so may have a tram
+TRAM_SHARE = 0.48  # of the scenes have a track, and so may have a tram
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Actor:
     length: float
     width: float
     height: float
-    paint: Callable[[Any], None]
+    paint: Callable[[Canvas], None]
     casts_shadow: bool = True
 
     def corners(self) -> np.ndarray:
@@ -52,7 +55,17 @@ class Actor:
         return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def back_to_front(actors: list[Actor]) -> list[Actor]:
+class Standing(Protocol):
+    """Whatever has a place on the ground and can be painted."""
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Its footprint x0, z0, x1, z1."""
+
+    def paint(self, canvas: Canvas, /) -> None:
+        """Paint and annotate it."""
+
+
+def back_to_front(actors: Sequence[Standing]) -> list[Standing]:
     """Order by which footprint lies behind which, seen from the camera at X = 0, Z = 0."""
     bounds = [actor.bounds() for actor in actors]
 
@@ -61,10 +74,8 @@ def back_to_front(actors: list[Actor]) -> list[Actor]:
         bx0, bz0, bx1, bz1 = bounds[b]
         if az0 >= bz1 or bz0 >= az1:
             return az0 >= bz1
-        if ax0 >= bx1 and bx0 >= -0.5 or ax1 <= bx0 and bx1 <= 0.5:
-            return True  # a is beyond b on the same side of the street
-        if bx0 >= ax1 and ax0 >= -0.5 or bx1 <= ax0 and ax1 <= 0.5:
-            return False
+        if ax0 >= bx1 or ax1 <= bx0:  # side by side: who is farther from the camera's axis
+            return abs(ax0 + ax1) > abs(bx0 + bx1)
         return az0 + az1 > bz0 + bz1
 
     remaining = sorted(range(len(actors)), key=lambda i: -bounds[i][1] - bounds[i][3])
@@ -86,7 +97,10 @@ def sample_cast(rng: np.random.Generator, camera: Camera, street: Street) -> lis
         for _ in range(_TRIES):
             x, z, yaw = slots(rng)
             actor = Actor(
-                Pose(camera, x, z, yaw), design.length, design.width, design.height,
+                Pose(camera, x, z, yaw),
+                design.length,
+                design.width,
+                design.height,
                 _painter(design, Pose(camera, x, z, yaw)),
             )
             if _fits(actor, placed, camera, visible):
@@ -165,8 +179,6 @@ class _CarGroup:
             shift = (index - (len(self.cars) - 1) / 2) * 5.6
             spot = Pose(pose.camera, pose.x, pose.z + shift, pose.yaw)
             self.cars[index].paint(canvas, spot)
-        from segtron.data.toytown.canvas import Annotation
-
         canvas.annotations[before:] = [
             Annotation("cargroup", annotation.polygon)
             for annotation in canvas.annotations[before:]
@@ -193,11 +205,15 @@ class _RoadSlots:
 
     def _crossing(self, rng: np.random.Generator, reach: float) -> tuple[float, float, float]:
         assert self.street.crossing is not None
-        sign = 1 if rng.random() < 0.5 else -1
-        lane = 1.9 if sign < 0 else -1.9
-        spread = self.street.crossing * reach
-        x = rng.uniform(-spread, spread)
-        return float(x), self.street.crossing + lane, sign * np.pi / 2
+        street, sign = self.street, 1 if rng.random() < 0.5 else -1
+        z = self.street.crossing - 1.9 * sign
+        # No further than can be seen between the houses before the crossing.
+        opening = z / max(street.crossing - 8, 3.0)
+        x = rng.uniform(
+            max(-reach * z, (street.left - street.walk_left) * opening),
+            min(reach * z, (street.right + street.walk_right) * opening),
+        )
+        return float(x), z, sign * np.pi / 2
 
     def tram(self, rng: np.random.Generator) -> tuple[float, float, float]:
         if self.street.track is not None:
@@ -264,8 +280,8 @@ class _RoadSlots:
             z = self._depth(rng, 7.5, 20)
             if street.crossing is not None and rng.random() < 0.6:
                 z = street.crossing - 3.4 * sign
-            reach = 0.42 * z
-            return float(rng.uniform(-reach, reach)), z, sign * np.pi / 2 + rng.normal(0, 0.12)
+            x = rng.uniform(max(-0.42 * z, street.left), min(0.42 * z, street.right))
+            return float(x), z, sign * np.pi / 2 + rng.normal(0, 0.12)
         turn = rng.normal(0, 0.25)
         if roll < 0.7:
             return float(rng.uniform(0.3, street.right - 0.4)), self._depth(rng, 6.5, 24), turn

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 LANE = 3.3
+BUILDING_DEPTH = 11.0
 OWN_LANE, ONCOMING_LANE = 0.0, -LANE
 
 
@@ -15,11 +16,12 @@ class Side:
     """A stretch along one side of the street.
 
     Attributes:
-        kind: 'building', 'garden' (fence or wall, trees behind) or 'gap'.
+        kind: 'building', or 'garden' (its border, trees behind).
         sign: -1 left, 1 right.
         x: distance of its front from the camera's axis (signed).
         z0, z1: where it begins and ends.
         height: of a building.
+        border: of a garden: 'fence', 'wall', 'hedge' or 'none'.
     """
 
     kind: str
@@ -28,7 +30,12 @@ class Side:
     z0: float
     z1: float
     height: float
-    border: str  # of a garden: 'fence', 'wall', 'hedge'
+    border: str
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Its footprint x0, z0, x1, z1."""
+        back = self.x + self.sign * (BUILDING_DEPTH if self.kind == "building" else 0.1)
+        return min(self.x, back), self.z0, max(self.x, back), self.z1
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Street:
     right: float
     walk_left: float
     walk_right: float
+    verge: float  # of grass at the kerbs
     lines: tuple[float, ...]
     parking: tuple[tuple[float, float], ...]
     track: float | None
@@ -69,7 +77,8 @@ def sample_street(rng: np.random.Generator, *, tram: bool) -> Street:
     elif rng.random() < 0.4:
         parking.append((left - 2.3, left))
         left -= 2.3
-    walk_left, walk_right = rng.uniform(2.4, 4.2, 2)
+    verge = float(rng.uniform(1.0, 1.5)) if style != "town" and rng.random() < 0.6 else 0.0
+    walk_left, walk_right = rng.uniform(2.4, 4.2, 2) + verge
     sides = []
     for sign, edge in ((-1, left - walk_left), (1, right + walk_right)):
         sides += _sample_side(rng, style, sign, float(edge), crossing)
@@ -79,6 +88,7 @@ def sample_street(rng: np.random.Generator, *, tram: bool) -> Street:
         right=float(right),
         walk_left=float(walk_left),
         walk_right=float(walk_right),
+        verge=verge,
         lines=(-0.5 * LANE,),
         parking=tuple(parking),
         track=track,
@@ -105,12 +115,20 @@ def _sample_side(
                 z = crossing + 8
                 continue
         kind = "building" if rng.random() < built else "garden"
-        height = rng.uniform(9, 19) if style == "town" else rng.uniform(5.5, 9)
+        height = rng.uniform(8.5, 16) if style == "town" else rng.uniform(5.5, 9)
         setback = 0.0 if style == "town" else rng.uniform(2.0, 5.0)
-        border = str(rng.choice(["fence", "wall", "hedge"], p=[0.45, 0.3, 0.25]))
+        border = str(rng.choice(["fence", "wall", "hedge", "none"], p=[0.35, 0.25, 0.2, 0.2]))
         if kind == "building":
             sides.append(
-                Side(kind, sign, edge + sign * setback, z, end - (0 if style == "town" else 2), height, border)
+                Side(
+                    kind,
+                    sign,
+                    edge + sign * setback,
+                    z,
+                    end - (0 if style == "town" else 2),
+                    height,
+                    border,
+                )
             )
             if style != "town":
                 sides.append(Side("garden", sign, edge + sign * 0.1, z, end, 0.0, border))

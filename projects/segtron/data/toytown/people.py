@@ -1,7 +1,10 @@
 """People and what they ride: figures of limbs around joints in space, so that any view works."""
 
+# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
+
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -188,9 +191,7 @@ class Person:
             knee = (side * 0.05 * h, 0.27 * h, step * 0.62 + 0.03 * h * swing)
             foot = (side * 0.05 * h, 0.035 * h, step)
             hip = (side * 0.045 * h, 0.5 * h, 0.0)
-            _limb(
-                sprite, pose, [hip, knee, foot], (0.062 * h, 0.046 * h, 0.034 * h), legs * dim
-            )
+            _limb(sprite, pose, [hip, knee, foot], (0.062 * h, 0.046 * h, 0.034 * h), legs * dim)
             toe = (side * 0.055 * h, 0.025 * h, step + 0.075 * h)
             _limb(sprite, pose, [foot, toe], (0.032 * h, 0.024 * h), SHOE * factor)
             if side == -near:
@@ -208,7 +209,10 @@ class Person:
         if wear.bag is not None and pose.viewer()[2] > 0:
             self._backpack(sprite, pose, wear.bag * factor)
         _limb(
-            sprite, pose, [(0, 0.8 * h, 0), (0, 0.87 * h, 0.01)], (0.035 * h,) * 2,
+            sprite,
+            pose,
+            [(0, 0.8 * h, 0), (0, 0.87 * h, 0.01)],
+            (0.035 * h,) * 2,
             wear.skin * factor * 0.9,
         )
         _torso(sprite, pose, shoulders, hips, (0.052 * h, 0.06 * h), wear.top * factor, light)
@@ -240,8 +244,11 @@ class Person:
     def _backpack(self, sprite: Sprite, pose: Pose, color: np.ndarray) -> None:
         h = self.height
         _limb(
-            sprite, pose, [(0, 0.76 * h, -0.09 * h), (0, 0.58 * h, -0.1 * h)],
-            (0.07 * h, 0.085 * h), color,
+            sprite,
+            pose,
+            [(0, 0.76 * h, -0.09 * h), (0, 0.58 * h, -0.1 * h)],
+            (0.07 * h, 0.085 * h),
+            color,
         )
 
     def _hold_umbrella(self, sprite: Sprite, pose: Pose, near: float, factor: np.ndarray) -> None:
@@ -249,8 +256,11 @@ class Person:
         assert self.umbrella is not None
         hand = (near * 0.1 * h, 0.66 * h, 0.12 * h)
         _limb(
-            sprite, pose, [(near * 0.12 * h, 0.78 * h, 0), (near * 0.15 * h, 0.62 * h, 0.03 * h), hand],
-            (0.038 * h, 0.03 * h, 0.025 * h), self.clothes.top * factor * 0.93,
+            sprite,
+            pose,
+            [(near * 0.12 * h, 0.78 * h, 0), (near * 0.15 * h, 0.62 * h, 0.03 * h), hand],
+            (0.038 * h, 0.03 * h, 0.025 * h),
+            self.clothes.top * factor * 0.93,
         )
         top = np.array([near * 0.06 * h, 1.12 * h, 0.06 * h])
         stick = pose.project(np.array([hand, tuple(top)]))
@@ -293,7 +303,11 @@ class Crowd:
         count = int(rng.integers(4, 8))
         members = [Cycle.sample(rng, "bicycle") for _ in range(count)]
         offsets = [
-            (float((i - count / 2) * 0.42), float(rng.normal(0, 0.06)), float(rng.normal(0.9, 0.05)))
+            (
+                float((i - count / 2) * 0.42),
+                float(rng.normal(0, 0.06)),
+                float(rng.normal(0.9, 0.05)),
+            )
             for i in range(count)
         ]
         return cls(members, offsets, "bicyclegroup", 1.8, 0.42 * count + 1.4, 1.1)
@@ -319,13 +333,11 @@ class Crowd:
         sprite.annotate(self.label)
 
 
-def _ring(radius: float, center: float, thickness: float) -> list[np.ndarray]:
-    return [wheel(radius, center, radius, 0.0), _inner(radius, center, thickness)]
-
-
-def _inner(radius: float, center: float, thickness: float) -> np.ndarray:
-    inner = wheel(radius - thickness, center, radius, 0.0)
-    return inner
+def _ring(radius: float, center: float, thickness: float) -> np.ndarray:
+    """A tyre's outer and inner edge (2, 20, 3)."""
+    return np.stack(
+        [wheel(radius, center, radius, 0.0), wheel(radius - thickness, center, radius, 0.0)]
+    )
 
 
 @dataclass
@@ -342,7 +354,14 @@ class Cycle:
     @classmethod
     def sample(cls, rng: np.random.Generator, label: str) -> Cycle:
         colors = np.array(
-            [(40, 44, 52), (190, 48, 44), (42, 104, 168), (226, 166, 50), (72, 140, 96), (222, 222, 220)]
+            [
+                (40, 44, 52),
+                (190, 48, 44),
+                (42, 104, 168),
+                (226, 166, 50),
+                (72, 140, 96),
+                (222, 222, 220),
+            ]
         )
         color = np.clip(colors[rng.integers(len(colors))] + rng.normal(0, 8, 3), 8, 245)
         if label == "bicycle":
@@ -370,7 +389,7 @@ class Cycle:
         if self.label == "bicycle":
             self._draw_bicycle(sprite, pose, factor)
         else:
-            self._draw_motorcycle(sprite, pose, factor, light)
+            self._draw_motorcycle(sprite, pose, factor)
 
     def _draw_bicycle(self, sprite: Sprite, pose: Pose, factor: np.ndarray) -> None:
         scale, radius = pose.scale(), 0.34
@@ -393,12 +412,16 @@ class Cycle:
                     sprite.line(
                         pose.project(along(ends, 0.0)), (150, 152, 156), 0.008 * scale, covers=False
                     )
-            sprite.fill_all([pose.project(ring) for ring in _ring(radius, center, 0.055)], DARK)
+            sprite.fill_all(pose.project(_ring(radius, center, 0.055)), DARK)
         crank, seat, head, hub = (-0.06, 0.3), (-0.2, 0.86), (0.38, 0.84), (-0.53, 0.34)
         area = pose.project(along(np.array([crank, head, seat]), 0.0))
         sprite.fill(area, None)
         sprite.fill(pose.project(along(np.array([crank, seat, hub]), 0.0)), None)
-        for joints in ([crank, seat, hub, crank, head, seat], [head, (0.53, 0.34)], [head, (0.35, 1.0)]):
+        for joints in (
+            [crank, seat, hub, crank, head, seat],
+            [head, (0.53, 0.34)],
+            [head, (0.35, 1.0)],
+        ):
             sprite.line(pose.project(along(np.array(joints), 0.0)), color, tube)
         sprite.line(pose.project(along(np.array([(-0.2, 0.86), (-0.22, 0.96)]), 0.0)), DARK, tube)
         saddle = along(np.array([(-0.36, 0.97), (-0.08, 0.96)]), 0.0)
@@ -411,10 +434,8 @@ class Cycle:
             shade = np.array([250, 240, 200]) if lamp < 0 else np.array([200, 30, 30])
             sprite.fill(circle(pose.project(spot), 0.05 * scale), shade)
 
-    def _draw_motorcycle(
-        self, sprite: Sprite, pose: Pose, factor: np.ndarray, light: Light
-    ) -> None:
-        scale, radius = pose.scale(), 0.26 if self.scooter else 0.33
+    def _draw_motorcycle(self, sprite: Sprite, pose: Pose, factor: np.ndarray) -> None:
+        radius = 0.26 if self.scooter else 0.33
         color = self.color * factor
         reach = 0.6 if self.scooter else 0.72
         for center in (-reach, reach):
@@ -432,15 +453,19 @@ class Cycle:
         metal = np.array([120, 122, 128]) * factor
         away = pose.viewer()[2] < 0
         front = [
-            lambda: body([(0.42, 0.98), (reach + 0.02, radius), (reach - 0.08, radius)], 0.08, metal),
-            lambda: self._draw_front(sprite, pose, body, color, light, reach),
+            lambda: body(
+                [(0.42, 0.98), (reach + 0.02, radius), (reach - 0.08, radius)], 0.08, metal
+            ),
+            lambda: self._draw_front(sprite, pose, body, color),
         ]
         rear = [
             lambda: body([(-0.3, 0.3), (0.3, 0.28), (0.34, 0.62), (-0.34, 0.62)], 0.18, DARK * 1.5),
             lambda: body([(-0.2, 0.36), (0.12, 0.34), (0.2, 0.55), (-0.2, 0.58)], 0.2, metal * 0.9),
             lambda: body([(-0.95, 0.72), (-0.3, 0.6), (-0.1, 0.78), (-0.9, 0.86)], 0.12, color),
             lambda: body([(-0.78, 0.84), (-0.1, 0.76), (-0.1, 0.82), (-0.72, 0.93)], 0.15, DARK),
-            lambda: body([(-0.12, 0.7), (0.4, 0.66), (0.42, 0.94), (0.1, 1.0), (-0.1, 0.86)], 0.17, color),
+            lambda: body(
+                [(-0.12, 0.7), (0.4, 0.66), (0.42, 0.94), (0.1, 1.0), (-0.1, 0.86)], 0.17, color
+            ),
             lambda: body([(-0.9, 0.34), (-0.1, 0.3), (-0.1, 0.37), (-0.95, 0.44)], 0.22, metal),
         ]
         if self.scooter:
@@ -455,11 +480,20 @@ class Cycle:
         if away:
             tail = np.array([0.0, 0.78, -0.95])
             sprite.fill(
-                hull(pose.project(tail + np.array([(-0.14, -0.05, 0), (0.14, -0.05, 0), (0.14, 0.05, 0), (-0.14, 0.05, 0)]))),
+                hull(
+                    pose.project(
+                        tail
+                        + np.array(
+                            [(-0.14, -0.05, 0), (0.14, -0.05, 0), (0.14, 0.05, 0), (-0.14, 0.05, 0)]
+                        )
+                    )
+                ),
                 (214, 34, 34),
             )
 
-    def _draw_front(self, sprite, pose, body, color, light, reach) -> None:
+    def _draw_front(
+        self, sprite: Sprite, pose: Pose, body: Callable[..., None], color: np.ndarray
+    ) -> None:
         scale = pose.scale()
         body([(0.4, 0.8), (0.62, 0.78), (0.56, 1.08), (0.42, 1.04)], 0.16, color)
         bars = np.array([(-0.38, 1.06, 0.36), (0.38, 1.06, 0.36)])
@@ -470,7 +504,9 @@ class Cycle:
             arm = np.array([(side * 0.28, 1.06, 0.36), mirror])
             sprite.line(pose.project(arm), DARK, max(0.5, 0.03 * scale))
         if pose.viewer()[2] > 0:
-            sprite.fill(circle(pose.project(np.array([0.0, 0.9, 0.62])), 0.12 * scale), (252, 246, 220))
+            sprite.fill(
+                circle(pose.project(np.array([0.0, 0.9, 0.62])), 0.12 * scale), (252, 246, 220)
+            )
 
 
 @dataclass
@@ -490,7 +526,9 @@ class Rider:
         clothes = Clothes.sample(rng)
         clothes.skirt = False
         if vehicle == "motorcycle" or rng.random() < 0.5:
-            shells = np.array([(236, 236, 232), (40, 42, 48), (206, 52, 46), (60, 120, 190), (240, 196, 60)])
+            shells = np.array(
+                [(236, 236, 232), (40, 42, 48), (206, 52, 46), (60, 120, 190), (240, 196, 60)]
+            )
             clothes.helmet = shells[rng.integers(len(shells))].astype(np.float64)
         cycle = Cycle.sample(rng, vehicle)
         return cls(cycle, clothes, float(rng.uniform(0, 2 * np.pi)), cycle.length)
@@ -549,18 +587,33 @@ class Rider:
         if wear.bag is not None and pose.viewer()[2] <= 0.5:
             up = 0.5 * (seat[0] + chest[0])
             _limb(
-                sprite, pose, [(0, up + 0.16, chest[1] - 0.17), (0, up - 0.08, seat[1] - 0.06)],
-                (0.12, 0.14), wear.bag * factor,
+                sprite,
+                pose,
+                [(0, up + 0.16, chest[1] - 0.17), (0, up - 0.08, seat[1] - 0.06)],
+                (0.12, 0.14),
+                wear.bag * factor,
             )
         head = (0.0, chest[0] + 0.25, chest[1] + 0.08)
         _limb(
-            sprite, pose, [(0, chest[0] + 0.04, chest[1]), head], (0.065, 0.06),
+            sprite,
+            pose,
+            [(0, chest[0] + 0.04, chest[1]), head],
+            (0.065, 0.06),
             wear.skin * factor * 0.9,
         )
         _head(sprite, pose, head, 0.12, wear, factor)
         self._arm(sprite, pose, near, chest, grip, wear.top * factor * 0.93, factor)
 
-    def _arm(self, sprite, pose, side, chest, grip, color, factor) -> None:
+    def _arm(
+        self,
+        sprite: Sprite,
+        pose: Pose,
+        side: float,
+        chest: tuple[float, float],
+        grip: tuple[float, float],
+        color: np.ndarray,
+        factor: np.ndarray,
+    ) -> None:
         shoulder = (side * 0.2, chest[0], chest[1])
         hand = (side * 0.25, grip[0] + 0.02, grip[1])
         elbow = (

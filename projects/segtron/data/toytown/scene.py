@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,11 +14,18 @@ from PIL import Image, ImageDraw
 from segtron.data.toytown import backdrop, street
 from segtron.data.toytown.camera import Camera, Pose
 from segtron.data.toytown.canvas import Annotation, Canvas
-from segtron.data.toytown.cast import TRAM_SHARE, Actor, back_to_front, sample_cast
-from segtron.data.toytown.layout import Street, sample_street
+from segtron.data.toytown.cast import (
+    TRAM_SHARE,
+    Actor,
+    Standing,
+    back_to_front,
+    sample_cast,
+)
+from segtron.data.toytown.layout import Side, Street, sample_street
 from segtron.data.toytown.light import Light, sample_light
 from segtron.data.toytown.shapes import rectangle
 
+Paint = Callable[[Canvas, Pose], None]
 SMALLEST_INSTANCE = 1e-4  # share of the image's pixels below which a thing counts as 'dynamic'
 
 
@@ -37,7 +45,7 @@ class Scene:
 
 
 def make_scene(seed: int, split: int, index: int, size: tuple[int, int]) -> Scene:
-    """Scene `index` of a split (by number), of `size` (height, width): same arguments, same bytes."""
+    """Scene `index` of a split (by number), of `size` (height, width): always alike."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, split, index]))
     height, width = size
     light = sample_light(rng)
@@ -62,12 +70,11 @@ def make_scene(seed: int, split: int, index: int, size: tuple[int, int]) -> Scen
         [_contact(actor) for actor in cast + furniture],
         rng,
     )
-    _paint_sides(canvas, plan, rng)
-    for actor in back_to_front(cast + furniture):
+    for actor in back_to_front(cast + furniture + _sides(camera, plan, rng)):
         actor.paint(canvas)
     if rng.random() < 0.75:
         _paint_hood(canvas, rng)
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         _paint_border(canvas)
     image = _develop(canvas.finished_image(), light, rng)
     annotations = _tidy(canvas.annotations, camera)
@@ -120,20 +127,41 @@ def _tidy(annotations: list[Annotation], camera: Camera) -> list[Annotation]:
     return kept
 
 
-def _paint_sides(canvas: Canvas, plan: Street, rng: np.random.Generator) -> None:
-    """Houses and gardens, far ones first; a garden before its house is painted after it."""
-    order = sorted(plan.sides, key=lambda side: (-side.z0, -abs(side.x)))
-    for side in order:
-        if side.kind == "building":
-            street.paint_building(canvas, side, rng)
+@dataclass(frozen=True)
+class _Frontage:
+    """A house, or the border of a garden, as something that stands on the ground."""
+
+    side: Side
+    rng: np.random.Generator
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        return self.side.bounds()
+
+    def paint(self, canvas: Canvas) -> None:
+        if self.side.kind == "building":
+            street.paint_building(canvas, self.side, self.rng)
         else:
-            trees = 0 if any(s.kind == "building" and s.z0 == side.z0 and s.sign == side.sign for s in plan.sides) else 3
-            for z in np.linspace(side.z1 - 1, side.z0 + 1, trees):
-                x = side.x + side.sign * rng.uniform(2.0, 6.0)
-                if z > 7:
-                    pose = Pose(canvas.camera, float(x), float(z))
-                    street.paint_tree(canvas, pose, rng.uniform(5, 9), rng)
-            street.paint_garden(canvas, side, rng)
+            street.paint_garden(canvas, self.side, self.rng)
+
+
+def _sides(camera: Camera, plan: Street, rng: np.random.Generator) -> list[Standing]:
+    """Houses and gardens along the street, with trees in gardens that have no house."""
+    standing: list[Standing] = []
+    built = {(side.sign, side.z0) for side in plan.sides if side.kind == "building"}
+    for side in plan.sides:
+        standing.append(_Frontage(side, _child(rng)))
+        if side.kind == "building" or (side.sign, side.z0) in built:
+            continue
+        for z in np.linspace(max(side.z0 + 1, 10.0), side.z1 - 1, 3):
+            pose = Pose(camera, side.x + side.sign * rng.uniform(2.0, 6.0), float(z))
+            paint = partial(street.paint_tree, pose=pose, height=rng.uniform(5, 9), rng=_child(rng))
+            if z < side.z1:
+                standing.append(Actor(pose, 0.5, 0.5, 6.0, paint))
+    return standing
+
+
+def _child(rng: np.random.Generator) -> np.random.Generator:
+    return np.random.default_rng(rng.integers(2**63))
 
 
 def _sample_furniture(
@@ -142,7 +170,7 @@ def _sample_furniture(
     """Trees, lamps, traffic lights, signs, benches: along the kerbs, where nothing stands."""
     standing: list[Actor] = []
 
-    def place(x: float, z: float, radius: float, height: float, paint, tall: bool = False) -> None:
+    def place(x: float, z: float, radius: float, height: float, paint: Paint) -> None:
         pose = Pose(camera, float(x), float(z))
         actor = Actor(pose, 2 * radius, 2 * radius, height, lambda c: paint(c, pose))
         x0, z0, x1, z1 = actor.bounds()
@@ -154,27 +182,46 @@ def _sample_furniture(
             return
         standing.append(actor)
 
-    def child() -> np.random.Generator:
-        return np.random.default_rng(rng.integers(2**63))
-
     for sign, kerb, walk in ((-1, plan.left, plan.walk_left), (1, plan.right, plan.walk_right)):
         if rng.random() < {"town": 0.5, "suburb": 0.8, "park": 1.0}[plan.style]:
-            pitch = rng.uniform(7, 12)
-            for z in np.arange(rng.uniform(8, 14), 75, pitch):
+            pitch = rng.uniform(8, 14)
+            for z in np.arange(rng.uniform(11, 17), 75, pitch):
                 x = kerb + sign * (0.9 if walk > 3 else 0.6)
-                place(x, z, 0.25, 6, partial(street.paint_tree, height=rng.uniform(4.6, 7.0), rng=child()))
+                place(
+                    x,
+                    z,
+                    0.25,
+                    6,
+                    partial(street.paint_tree, height=rng.uniform(4.6, 7.0), rng=_child(rng)),
+                )
         if rng.random() < 0.75:
             for z in np.arange(rng.uniform(7, 20), 70, rng.uniform(16, 22)):
-                place(kerb + sign * 0.45, z, 0.1, 6.5, partial(street.paint_lamp, reach=-sign * 1.4))
+                place(
+                    kerb + sign * 0.45, z, 0.1, 6.5, partial(street.paint_lamp, reach=-sign * 1.4)
+                )
         for _ in range(int(rng.integers(0, 3))):
             z = rng.uniform(7, 30)
             place(
-                kerb + sign * 0.5, z, 0.1, 2.9, partial(street.paint_sign, kind=int(rng.integers(5)))
+                kerb + sign * 0.5,
+                z,
+                0.1,
+                2.9,
+                partial(street.paint_sign, kind=int(rng.integers(5))),
             )
         for _ in range(int(rng.integers(0, 3))):
-            kind = str(rng.choice(["bench", "bin", "planter", "suitcase", "pram"], p=[0.2, 0.25, 0.25, 0.15, 0.15]))
+            kind = str(
+                rng.choice(
+                    ["bench", "bin", "planter", "suitcase", "pram"], p=[0.2, 0.25, 0.25, 0.15, 0.15]
+                )
+            )
             x = kerb + sign * rng.uniform(0.8, max(1.0, walk - 0.6))
-            place(x, rng.uniform(6.5, 22), 0.5, 1.0, partial(street.paint_clutter, kind=kind, rng=child()))
+            place(
+                x,
+                rng.uniform(6.5, 22),
+                0.5,
+                1.0,
+                partial(street.paint_clutter, kind=kind, rng=_child(rng)),
+            )
     if plan.crossing is not None or rng.random() < 0.3:
         z = plan.crossing - 8.0 if plan.crossing is not None else rng.uniform(14, 30)
         state = int(rng.integers(3))
@@ -213,7 +260,10 @@ def _paint_hood(canvas: Canvas, rng: np.random.Generator) -> None:
     xs = np.linspace(-0.02, 1.02, 40)
     bulge = (np.abs(xs - 0.5) / 0.5) ** 3 * height * 0.055
     points = np.concatenate(
-        [np.column_stack([xs * width, top + bulge]), [(width * 1.02, height + 4), (-0.02 * width, height + 4)]]
+        [
+            np.column_stack([xs * width, top + bulge]),
+            [(width * 1.02, height + 4), (-0.02 * width, height + 4)],
+        ]
     )
     light = canvas.light
     color = np.array([(58, 62, 70), (150, 36, 40), (196, 200, 204), (44, 74, 118)])[rng.integers(4)]
@@ -249,13 +299,15 @@ def _develop(image: np.ndarray, light: Light, rng: np.random.Generator) -> np.nd
     """Glow, corners a little darker, and the grain of a sensor: RGB uint8 in and out."""
     height, width = image.shape[:2]
     picture = image.astype(np.float32)
-    small = cv2.resize(picture, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        picture, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA
+    )
     bright = np.clip(small - 190, 0, None)
     glow = cv2.GaussianBlur(bright, (0, 0), max(1.0, width / 90))
     picture += (0.5 if light.lit else 0.3) * cv2.resize(glow, (width, height))
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
-    picture *= (1.02 - 0.11 * (0.6 * x * x + 0.4 * y * y))[..., None]
+    picture *= (1.08 - 0.11 * (0.6 * x * x + 0.4 * y * y))[..., None]
     grain = rng.standard_normal((height, width), dtype=np.float32) * rng.uniform(1.2, 3.5)
     tint = rng.standard_normal((height, width, 3), dtype=np.float32)
     picture += grain[..., None] + 0.8 * tint

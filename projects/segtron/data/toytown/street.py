@@ -1,12 +1,14 @@
 """What stands along a street and isn't a thing: houses, trees, fences, lamps, lights, signs."""
 
+# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
+
 from __future__ import annotations
 
 import numpy as np
 
 from segtron.data.toytown.camera import Pose
 from segtron.data.toytown.canvas import Canvas, Sprite
-from segtron.data.toytown.layout import Side
+from segtron.data.toytown.layout import BUILDING_DEPTH, Side
 from segtron.data.toytown.light import Light
 from segtron.data.toytown.shapes import circle, rectangle
 
@@ -26,10 +28,13 @@ WALLS = np.array(
 )
 ROOFS = np.array([(136, 72, 56), (84, 82, 92), (104, 88, 78)], dtype=np.float64)
 AWNINGS = np.array([(180, 58, 52), (46, 104, 90), (52, 86, 140), (214, 160, 60)], dtype=np.float64)
-GREENS = np.array([(86, 128, 58), (104, 140, 66), (72, 112, 66), (134, 150, 66), (64, 104, 52)])
-AUTUMN = np.array([(196, 138, 52), (176, 98, 48), (206, 168, 70)])
+GREENS = np.array([(104, 152, 70), (124, 164, 80), (88, 138, 80), (152, 172, 82), (84, 132, 66)])
+AUTUMN = np.array([(214, 152, 62), (192, 110, 58), (222, 184, 84)])
 METAL = np.array([112.0, 116.0, 122.0])
 BRICK = np.array([168.0, 118.0, 96.0])
+
+
+Metres = np.ndarray | float
 
 
 class _Face:
@@ -40,7 +45,7 @@ class _Face:
         self._origin = origin
         self._direction = direction
 
-    def quads(self, u0, u1, v0, v1) -> np.ndarray:
+    def quads(self, u0: Metres, u1: Metres, v0: Metres, v1: Metres) -> np.ndarray:
         """Rectangles given by arrays that broadcast: image points (..., 4, 2)."""
         u = np.stack(np.broadcast_arrays(u0, u1, u1, u0), axis=-1)[..., None]
         v = np.stack(np.broadcast_arrays(v0, v0, v1, v1), axis=-1)
@@ -57,7 +62,7 @@ def paint_building(canvas: Canvas, side: Side, rng: np.random.Generator) -> None
     floor = rng.uniform(2.9, 3.4)
     shop = bool(rng.random() < 0.55 and side.height > 9)
     style = int(rng.integers(3))
-    depth = 11.0
+    depth = BUILDING_DEPTH
     x, out = side.x, float(side.sign)
     corners = np.array(
         [
@@ -97,17 +102,28 @@ def paint_building(canvas: Canvas, side: Side, rng: np.random.Generator) -> None
         color = roof if attic else wall * 0.85
         for origin, direction, normal, span, lateral in (
             (np.array([x, 0, side.z0]), np.array([out, 0, 0]), gable_normal, depth, 0.0),
-            (np.array([x, 0, side.z0]), np.array([0, 0, 1.0]), front_normal, side.z1 - side.z0, out),
+            (
+                np.array([x, 0, side.z0]),
+                np.array([0, 0, 1.0]),
+                front_normal,
+                side.z1 - side.z0,
+                out,
+            ),
         ):
-            low0, low1 = origin + [0, side.height, 0], origin + direction * span + [0, side.height, 0]
+            low0, low1 = (
+                origin + [0, side.height, 0],
+                origin + direction * span + [0, side.height, 0],
+            )
             shift = np.array([lean * lateral, top - side.height, 0])
             slope = canvas.camera.project(np.array([low0, low1, low1 + shift, low0 + shift]))
             factor = light.shade((normal + [0, 0.6, 0]) / np.hypot(1, 0.6))
             sprite.fill(slope, color * factor)
             edge = np.array([low0, low1])
             sprite.line(
-                canvas.camera.project(edge), wall * factor * 1.08,
-                min(3.0, 0.3 * canvas.camera.scale(side.z0)), covers=False,
+                canvas.camera.project(edge),
+                wall * factor * 1.08,
+                min(3.0, 0.3 * canvas.camera.scale(side.z0)),
+                covers=False,
             )
     _fade_along(sprite, canvas, x, side.z0)
     sprite.annotate("building")
@@ -118,7 +134,7 @@ def _fade_along(sprite: Sprite, canvas: Canvas, x: float, nearest: float) -> Non
     offset = sprite.columns() - canvas.camera.center_x
     with np.errstate(divide="ignore"):
         depth = np.where(offset * x > 0, canvas.camera.focal * x / offset, 300.0)
-    sprite.fade(np.clip(depth, nearest, 300.0)[None, :])
+    sprite.fade_along(np.clip(depth, nearest, 300.0))
 
 
 def _paint_wall(
@@ -181,12 +197,14 @@ def _paint_wall(
         for start in starts:
             color = AWNINGS[rng.integers(len(AWNINGS))] * factor
             sprite.fill(
-                face.quads(start + 0.3, start + width - 0.3, base - 0.7, base - 0.15), color,
+                face.quads(start + 0.3, start + width - 0.3, base - 0.7, base - 0.15),
+                color,
                 covers=False,
             )
     else:
         sprite.fill(
-            face.quads(length * 0.45, length * 0.45 + 1.1, 0.0, 2.2), wall * factor * 0.42,
+            face.quads(length * 0.45, length * 0.45 + 1.1, 0.0, 2.2),
+            wall * factor * 0.42,
             covers=False,
         )
 
@@ -197,18 +215,34 @@ def paint_tree(canvas: Canvas, pose: Pose, height: float, rng: np.random.Generat
     foot = pose.project(np.zeros(3))
     crown = height * rng.uniform(0.3, 0.38)
     middle = foot + (0, -(height - crown) * scale)
-    box = np.array([foot + (-crown * 1.5 * scale, 0), middle + (crown * 1.5 * scale, -crown * 1.4 * scale)])
+    box = np.array(
+        [foot + (-crown * 1.5 * scale, 0), middle + (crown * 1.5 * scale, -crown * 1.4 * scale)]
+    )
     sprite = canvas.sprite(box)
     if sprite is None:
         return
     factor = light.ambient + 0.5 * light.sun
     bark = np.array([92.0, 74, 58]) * factor
     thick = 0.035 * height * scale
-    trunk = np.array([foot + (-thick, 0), foot + (thick, 0), middle + (thick * 0.5, 0), middle + (-thick * 0.5, 0)])
+    trunk = np.array(
+        [
+            foot + (-thick, 0),
+            foot + (thick, 0),
+            middle + (thick * 0.5, 0),
+            middle + (-thick * 0.5, 0),
+        ]
+    )
     sprite.fill(trunk, bark)
-    lighter = np.array([foot, foot + (np.sign(light.side) * thick, 0), middle + (np.sign(light.side) * thick * 0.5, 0), middle])
+    lighter = np.array(
+        [
+            foot,
+            foot + (np.sign(light.side) * thick, 0),
+            middle + (np.sign(light.side) * thick * 0.5, 0),
+            middle,
+        ]
+    )
     sprite.fill(lighter, bark * 1.25, covers=False)
-    palette = AUTUMN if rng.random() < 0.15 else GREENS
+    palette = AUTUMN if rng.random() < 0.1 else GREENS
     green = palette[rng.integers(len(palette))] * rng.uniform(0.9, 1.1)
     pixel = scale * crown
     lobes = int(np.clip(pixel / 2, 7, 14))
@@ -230,7 +264,10 @@ def _paint_foliage(
 ) -> None:
     angle = rng.uniform(0, 2 * np.pi, lobes)
     distance = np.sqrt(rng.uniform(0.05, 1, lobes)) * 0.75
-    spots = center + radius * np.column_stack([np.cos(angle), np.sin(angle) * stretch]) * distance[:, None]
+    spots = (
+        center
+        + radius * np.column_stack([np.cos(angle), np.sin(angle) * stretch]) * distance[:, None]
+    )
     sizes = radius * rng.uniform(0.34, 0.52, lobes)
     leaf = np.linspace(0, 2 * np.pi, 28, endpoint=False)
 
@@ -246,9 +283,13 @@ def _paint_foliage(
     for index in np.argsort(height):
         spot, size = spots[index], sizes[index]
         tone = 0.84 + 0.26 * float(np.clip(height[index] + 0.3, -0.5, 1))
-        sprite.fill(clump(spot + towards_sun * size * 0.22, size * 0.78), green * tone, covers=False)
         sprite.fill(
-            clump(spot + towards_sun * size * 0.42, size * 0.45), green * (tone + 0.14), covers=False
+            clump(spot + towards_sun * size * 0.22, size * 0.78), green * tone, covers=False
+        )
+        sprite.fill(
+            clump(spot + towards_sun * size * 0.42, size * 0.45),
+            green * (tone + 0.14),
+            covers=False,
         )
     if radius > 9:  # single leaves catch the light
         count = int(min(160, radius * 3))
@@ -257,13 +298,15 @@ def _paint_foliage(
         where = where[np.hypot(*((where - center) / (1, stretch)).T) < radius * 0.95]
         size = max(0.5, radius * 0.035)
         dab = np.array([(-1, 0), (0, -0.7), (1, 0), (0, 0.7)]) * size
-        for part, tone in ((where[::2], 1.25), (where[1::2], 0.62)):
+        for part, tone in ((where[::2], 1.2), (where[1::2], 0.72)):
             sprite.fill_all(part[:, None] + dab, green * tone, covers=False)
 
 
 def paint_garden(canvas: Canvas, side: Side, rng: np.random.Generator) -> None:
     """The border of a garden: a picket fence, a brick wall or a hedge, by `side.border`."""
     light = canvas.light
+    if side.border == "none":
+        return
     z0, z1 = max(side.z0, 0.9 * canvas.camera.near_edge(), 1.5), side.z1
     if z1 <= z0 + 0.5:
         return
@@ -276,9 +319,11 @@ def paint_garden(canvas: Canvas, side: Side, rng: np.random.Generator) -> None:
         return
     factor = light.shade(np.array([-float(side.sign), 0.0, 0.0]))
     if side.border == "fence":
-        color = [np.array([214.0, 204, 184]), np.array([104.0, 116, 108]), np.array([140.0, 104, 76])][
-            rng.integers(3)
-        ] * factor
+        color = [
+            np.array([214.0, 204, 184]),
+            np.array([104.0, 116, 108]),
+            np.array([140.0, 104, 76]),
+        ][rng.integers(3)] * factor
         sprite.fill(outline, None)
         posts = np.arange(0.0, length, 0.32)
         sprite.fill_all(face.quads(posts, posts + 0.14, 0.0, height), color, covers=False)
@@ -286,11 +331,17 @@ def paint_garden(canvas: Canvas, side: Side, rng: np.random.Generator) -> None:
             sprite.fill(face.quads(0.0, length, level, level + 0.12), color * 0.88, covers=False)
         label = "fence"
     elif side.border == "wall":
-        brick = BRICK * rng.uniform(0.85, 1.15) if rng.random() < 0.6 else np.array([188.0, 184, 176])
+        brick = (
+            BRICK * rng.uniform(0.85, 1.15) if rng.random() < 0.6 else np.array([188.0, 184, 176])
+        )
         sprite.fill(outline, brick * factor)
         for level in np.arange(0.25, height - 0.15, 0.25):
-            sprite.fill(face.quads(0.0, length, level, level + 0.03), brick * factor * 0.82, covers=False)
-        sprite.fill(face.quads(0.0, length, height - 0.14, height), np.array([206.0, 200, 190]) * factor)
+            sprite.fill(
+                face.quads(0.0, length, level, level + 0.03), brick * factor * 0.82, covers=False
+            )
+        sprite.fill(
+            face.quads(0.0, length, height - 0.14, height), np.array([206.0, 200, 190]) * factor
+        )
         label = "wall"
     else:
         green = GREENS[rng.integers(len(GREENS))] * factor
@@ -321,7 +372,9 @@ def paint_lamp(canvas: Canvas, pose: Pose, reach: float) -> None:
     thick = max(1.0, 0.13 * scale)
     sprite.line(points, color, thick)
     sprite.line(points[:2], color * 1.3, max(0.5, thick * 0.35), covers=False)
-    head = pose.project(np.array([(reach * 0.75, height + 0.28, 0), (reach * 1.15, height + 0.3, 0)]))
+    head = pose.project(
+        np.array([(reach * 0.75, height + 0.28, 0), (reach * 1.15, height + 0.3, 0)])
+    )
     lamp = np.array([255, 232, 170]) if canvas.light.lit else color * 1.5
     sprite.line(head, lamp, max(1.0, 0.2 * scale))
     sprite.fade(pose.z)
@@ -370,7 +423,13 @@ def paint_sign(canvas: Canvas, pose: Pose, kind: int) -> None:
     white, red = np.array([238.0, 238, 234]) * factor, np.array([204.0, 36, 40]) * factor
     if kind == 0:
         sprite.fill(circle(center, r), red)
-        sprite.fill(rectangle(center[0] - 0.7 * r, center[1] - 0.18 * r, center[0] + 0.7 * r, center[1] + 0.18 * r), white, covers=False)
+        sprite.fill(
+            rectangle(
+                center[0] - 0.7 * r, center[1] - 0.18 * r, center[0] + 0.7 * r, center[1] + 0.18 * r
+            ),
+            white,
+            covers=False,
+        )
     elif kind == 1:
         triangle = np.array([(0, -1.15), (1.1, 0.8), (-1.1, 0.8)])
         sprite.fill(center + triangle * r, red)
@@ -378,7 +437,13 @@ def paint_sign(canvas: Canvas, pose: Pose, kind: int) -> None:
     elif kind == 2:
         blue = np.array([40.0, 92, 176]) * factor
         sprite.fill(rectangle(*(center - 0.9 * r), *(center + 0.9 * r)), blue)
-        sprite.fill(rectangle(center[0] - 0.35 * r, center[1] - 0.55 * r, center[0] - 0.1 * r, center[1] + 0.6 * r), white, covers=False)
+        sprite.fill(
+            rectangle(
+                center[0] - 0.35 * r, center[1] - 0.55 * r, center[0] - 0.1 * r, center[1] + 0.6 * r
+            ),
+            white,
+            covers=False,
+        )
         sprite.fill(circle(center + (0.1 * r, -0.22 * r), 0.34 * r), white, covers=False)
     elif kind == 3:
         diamond = np.array([(0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)])
@@ -388,7 +453,16 @@ def paint_sign(canvas: Canvas, pose: Pose, kind: int) -> None:
         sprite.fill(circle(center, r), red)
         sprite.fill(circle(center, r * 0.72), white, covers=False)
         for dx in (-0.22, 0.22):
-            sprite.fill(rectangle(center[0] + (dx - 0.12) * r, center[1] - 0.35 * r, center[0] + (dx + 0.12) * r, center[1] + 0.35 * r), (40, 40, 44), covers=False)
+            sprite.fill(
+                rectangle(
+                    center[0] + (dx - 0.12) * r,
+                    center[1] - 0.35 * r,
+                    center[0] + (dx + 0.12) * r,
+                    center[1] + 0.35 * r,
+                ),
+                (40, 40, 44),
+                covers=False,
+            )
     sprite.fade(pose.z)
     sprite.annotate("traffic sign")
 
@@ -417,7 +491,9 @@ def paint_clutter(canvas: Canvas, pose: Pose, kind: str, rng: np.random.Generato
     elif kind == "planter":
         for x in np.linspace(-0.5, 0.5, 5):
             spot = pose.project(np.array([x, 0.62, 0]))
-            sprite.fill(circle(spot, 0.24 * pose.scale()), GREENS[rng.integers(len(GREENS))] * factor)
+            sprite.fill(
+                circle(spot, 0.24 * pose.scale()), GREENS[rng.integers(len(GREENS))] * factor
+            )
         box(-0.62, 0.62, 0, 0.5, np.array([178.0, 108, 80]))
     elif kind == "suitcase":
         box(-0.05, 0.05, 0.5, 0.85, dark)
@@ -427,7 +503,10 @@ def paint_clutter(canvas: Canvas, pose: Pose, kind: str, rng: np.random.Generato
             sprite.fill(circle(pose.project(np.array([x, 0.16, 0])), 0.16 * pose.scale()), dark)
         color = AWNINGS[rng.integers(len(AWNINGS))]
         box(-0.45, 0.4, 0.3, 0.7, color)
-        sprite.fill(circle(pose.project(np.array([-0.12, 0.72, 0])), 0.34 * pose.scale()), color * factor * 0.85)
+        sprite.fill(
+            circle(pose.project(np.array([-0.12, 0.72, 0])), 0.34 * pose.scale()),
+            color * factor * 0.85,
+        )
         handle = np.array([(0.4, 0.65, 0), (0.68, 1.0, 0)])
         sprite.line(pose.project(handle), dark, 0.05 * pose.scale())
     sprite.model(0.12)

@@ -65,15 +65,21 @@ def make_toytown(
         return
     refuse_existing(root)
     jobs = [
-        (split, index) for split, count in (("train", train), ("val", val)) for index in range(count)
+        (split, index)
+        for split, count in (("train", train), ("val", val))
+        for index in range(count)
     ]
     try:
         root.absolute().parent.mkdir(parents=True, exist_ok=True)
         partial = Path(
-            tempfile.mkdtemp(prefix=f"{root.name}.partial-{os.getpid()}-", dir=root.absolute().parent)
+            tempfile.mkdtemp(
+                prefix=f"{root.name}.partial-{os.getpid()}-", dir=root.absolute().parent
+            )
         )
     except OSError as error:
-        raise UserError(f"{root}: can't be written ({error.strerror}); choose another folder") from error
+        raise UserError(
+            f"{root}: can't be written ({error.strerror}); choose another folder"
+        ) from error
     try:
         partial.chmod(0o777 & ~_umask())
         for split in CITIES:
@@ -91,14 +97,18 @@ def make_toytown(
                     "move it away or choose another folder"
                 ) from error
     except OSError as error:
-        raise UserError(f"{root}: can't be written ({error.strerror}); free or choose another disk") from error
+        raise UserError(
+            f"{root}: can't be written ({error.strerror}); free or choose another disk"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def refuse_existing(root: Path) -> None:
     """Raises UserError where `root` is anything but missing or an empty folder."""
-    if root.is_dir() and not any(root.iterdir()) or not root.exists() and not root.is_symlink():
+    if not os.path.lexists(root):
+        return
+    if root.is_dir() and not any(root.iterdir()):
         return
     what = "is not empty" if root.is_dir() else "is not a folder"
     raise UserError(f"{root}: {what}; name a folder that doesn't exist yet")
@@ -123,7 +133,13 @@ def _checked_settings(train: int, val: int, size: tuple[int, int], seed: int) ->
         )
     if seed < 0:
         raise UserError(f"seed {seed} is negative; choose a number from 0 up")
-    return {"generator": "segtron toytown 1", "train": train, "val": val, "size": list(size), "seed": seed}
+    return {
+        "generator": "segtron toytown 1",
+        "train": train,
+        "val": val,
+        "size": list(size),
+        "seed": seed,
+    }
 
 
 def _holds(root: Path, settings: dict) -> bool:
