@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="checkpoint (default: what was trained in the config's OUTPUT_DIR, else MODEL.WEIGHTS)",
+        help="checkpoint (default: what was trained in OUTPUT_DIR, else MODEL.WEIGHTS)",
     )
     parser.add_argument(
         "--save",
@@ -55,8 +55,8 @@ def parse_args() -> argparse.Namespace:
         "--score-threshold",
         type=command_line.fraction,
         metavar="T",
-        help="lowest score of an instance, 0 to 1 (default: TEST.DRAW_SCORE_THRESH for overlays, all "
-        "that the model gives for other files)",
+        help="lowest score of an instance, 0 to 1 (default: TEST.DRAW_SCORE_THRESH for overlays, "
+        "all that the model gives for other files)",
     )
     parser.add_argument(
         "--batch-size",

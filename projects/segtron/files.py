@@ -44,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`, which takes its place, old content and all, at a good end.
+    """Give a temporary folder beside `path`, which takes its place, content and all, at the end.
 
     Only for folders that belong to the program alone.
 

@@ -6,16 +6,23 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data import detection_utils
-from PIL import Image
+from PIL import Image, ImageOps
 
 from segtron.errors import UserError
 
 # What Pillow raises for a file that is no image, ends too early or claims an absurd size.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# Larger images are not decoded: a small file can claim to be a huge image.
+MAX_PIXELS = 2**27
+# Pillow's names for one channel of 16 bits, in either byte order; "I" is what older Pillows take
+# it for.
+_DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def read_image(path: str | Path, format: str) -> np.ndarray:
     """Read a photograph, upright as its EXIF orientation says.
+
+    Grey images become coloured, transparency is dropped, and values of 16 bits are scaled to 8.
 
     Args:
         path: the image file.
@@ -25,12 +32,35 @@ def read_image(path: str | Path, format: str) -> np.ndarray:
         (H, W, C) uint8.
 
     Raises:
-        UserError: the file is missing, truncated or no image.
+        UserError: the file is missing, truncated, no image, larger than `MAX_PIXELS`, or holds
+            numbers that are no shades (floats, 32-bit integers).
     """
     try:
+        with Image.open(path) as image:
+            _check_pixels(image, path)
+            if image.mode in _DEEP_MODES:
+                shades = _scale_to_8_bits(np.asarray(ImageOps.exif_transpose(image)), path)
+                return detection_utils.convert_PIL_to_numpy(Image.fromarray(shades), format)
+            if image.mode == "F":
+                raise UserError(f"image {path} holds floats; convert it to 8 or 16 bits a channel")
         return detection_utils.read_image(str(path), format=format)
     except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
+
+
+def _check_pixels(image: Image.Image, path: str | Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise UserError(
+            f"image {path} has {image.width} x {image.height} pixels, more than the "
+            f"{MAX_PIXELS:,} that are read at most; cut it into pieces or make it smaller"
+        )
+
+
+def _scale_to_8_bits(values: np.ndarray, path: str | Path) -> np.ndarray:
+    if values.size and (values.min() < 0 or values.max() >= 2**16):
+        raise UserError(f"image {path} holds 32-bit integers; convert it to 8 or 16 bits a channel")
+    # 65535 / 255 = 257
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:

@@ -11,7 +11,8 @@ import pycocotools.mask as mask_util
 
 RLE = dict[str, Any]
 
-# Above an IoU of one half, masks that don't overlap have at most one partner (Kirillov et al. 2019).
+# Above an IoU of one half, masks that don't overlap have at most one partner (Kirillov et al.
+# 2019).
 MATCH_IOU = 0.5
 
 

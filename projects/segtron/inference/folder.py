@@ -54,11 +54,12 @@ def predict_files(
         predictor: the model.
         images: at least one.
         sinks: each gets every prediction, in order.
-        batch_size: images predicted at once; images of very different sizes waste memory on padding.
+        batch_size: images predicted at once; images of very different sizes waste memory on
+            padding.
 
     Raises:
-        UserError: none of the images can be read, a file would be overwritten or can't be written, or
-            a sink can't use what the model predicts.
+        UserError: none of the images can be read, a file would be overwritten or can't be written,
+            or a sink can't use what the model predicts.
     """
     refuse_existing(images, sinks)
     summary = Summary()

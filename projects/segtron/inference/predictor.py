@@ -88,8 +88,8 @@ class Predictor:
 def model_metadata(cfg: CfgNode) -> Metadata:
     """What is known of a model's classes.
 
-    Names, colours and ids come from the first test set if it is registered and its annotations can be
-    read; else names from DATASETS.THING_CLASSES; else there are none.
+    Names, colours and ids come from the first test set if it is registered and its annotations can
+    be read; else names from DATASETS.THING_CLASSES; else there are none.
     """
     name = cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else None
     names = list(cfg.DATASETS.THING_CLASSES)

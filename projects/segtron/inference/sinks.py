@@ -112,10 +112,11 @@ class OverlaySink(Sink):
 class CocoSink(Sink):
     """`predictions.json`: COCO's result format, a list with an entry for each instance.
 
-    Entries are {file_name, category_name, image_id, category_id, bbox, score, segmentation}: `bbox` is
-    [x, y, width, height], `segmentation` a compressed RLE. `image_id` counts the images from 1,
-    unreadable ones included; `category_id` is the data set's own id of the class where it is known,
-    else the model's class counted from 1. The names stand beside the ids for those who can't know them.
+    Entries are {file_name, category_name, image_id, category_id, bbox, score, segmentation}:
+    `bbox` is [x, y, width, height], `segmentation` a compressed RLE. `image_id` counts the images
+    from 1, unreadable ones included; `category_id` is the data set's own id of the class where it
+    is known, else the model's class counted from 1. The names stand beside the ids for those who
+    can't know them.
 
     See https://cocodataset.org/#format-results
     """
@@ -149,7 +150,7 @@ class CocoSink(Sink):
 
 
 class CsvSink(Sink):
-    """`predictions.csv`: a line for each instance, with file name, class, score, box and mask area."""
+    """`predictions.csv`: a line for each instance, see `COLUMNS`; lengths and areas in pixels."""
 
     COLUMNS = ("file_name", "class", "score", "x", "y", "width", "height", "area")
 
@@ -172,7 +173,9 @@ class CsvSink(Sink):
         """Add an image's instances; the area is that of the box where there is no mask."""
         instances = prediction.instances(self.min_score)
         boxes = instances.pred_boxes
-        areas = instances.pred_masks.sum(dim=(1, 2)) if instances.has("pred_masks") else boxes.area()
+        areas = (
+            instances.pred_masks.sum(dim=(1, 2)) if instances.has("pred_masks") else boxes.area()
+        )
         for i, (x0, y0, x1, y1) in enumerate(boxes.tensor.tolist()):
             numbers = (x0, y0, x1 - x0, y1 - y0)
             self._writer.writerow(

@@ -73,7 +73,8 @@ def _expand(given: str, skip: Path | None) -> Iterator[ImageFile]:
     elif path.exists():
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             raise UserError(
-                f"--input {given} is not an image by its suffix; known are {', '.join(IMAGE_SUFFIXES)}"
+                f"--input {given} is not an image by its suffix; known are "
+                + ", ".join(IMAGE_SUFFIXES)
             )
         yield ImageFile(path, path.name)
     elif glob.has_magic(given):

@@ -29,8 +29,8 @@ def draw_comparison(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw image, ground truth and prediction as three panels.
 
-    In the third, what was found is green, what was missed a red outline, what was invented yellow, and
-    what was found with another class purple; crowds are hatched in the second and the third.
+    In the third, what was found is green, what was missed a red outline, what was invented yellow,
+    and what was found with another class purple; crowds are hatched in the second and the third.
 
     Args:
         image: (H, W, 3) RGB uint8.
@@ -53,7 +53,7 @@ def draw_comparison(
     errors.draw_crowds(crowds)
     counts = _draw_match(errors, annotations, predictions, match)
     pictures = [visualizer.output.get_image() for visualizer in (plain, truth, errors)]
-    crowd_count = f", {len(crowds)} crowd regions ignored" if crowds else ""
+    crowd_count = f", crowd regions ignored: {len(crowds)}" if crowds else ""
     titles = [
         "image",
         f"ground truth: {len(instances)} instances{crowd_count}",
@@ -101,7 +101,12 @@ def _draw_match(
         visualizer.draw_mask(mask, color, opacity=0.5)
     for mask, _, color in missed:
         visualizer.draw_mask(mask, color, opacity=0.12, line_width=2)
-    kinds = [("found", found), ("missed", missed), ("invented", invented), ("wrong class", wrong_class)]
+    kinds = [
+        ("found", found),
+        ("missed", missed),
+        ("invented", invented),
+        ("wrong class", wrong_class),
+    ]
     shown = [(kind, entries) for kind, entries in kinds if entries]
     visualizer.draw_legend([(f"{kind}: {len(entries)}", entries[0][2]) for kind, entries in shown])
     # Errors get their labels first, so that they have room.

@@ -161,7 +161,7 @@ def _draw_losses(axes: Axes, curves: dict[str, Curve], learning_rate: Curve | No
 
 
 def _draw_scores(axes: Axes, curves: dict[str, Curve], _: Curve | None) -> None:
-    """Scores in percent with their best value marked; one colour a task, one line style a metric."""
+    """Scores in percent, the best marked; one colour a task, one line style a metric."""
     tasks = list(dict.fromkeys(name.rsplit("/", 1)[0] for name in curves))
     metrics = list(dict.fromkeys(name.rsplit("/", 1)[1] for name in curves))
     metrics.sort(key=len)

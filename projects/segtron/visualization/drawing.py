@@ -10,11 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pycocotools.mask as mask_util
 from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
 from detectron2.utils.visualizer import ColorMode, GenericMask, VisImage, Visualizer
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
+from matplotlib.text import Text
 
 Color = tuple[float, float, float]
 
@@ -23,7 +23,7 @@ SMALLEST_SIDE = 512
 # ... but never beyond this many on their long side.
 LONGEST_ENLARGED_SIDE = 2048
 # With more instances than this, a legend with counts takes the place of the labels.
-MOST_LABELS = 40
+MOST_LABELS = 30
 
 MASK_OPACITY = 0.42
 CROWD_COLOR: Color = (0.75, 0.75, 0.75)
@@ -55,8 +55,8 @@ def class_color(index: int, colors: Sequence[Sequence[int]] | None = None) -> Co
 def vary_color(color: Color, index: int, num_classes: int) -> Color:
     """A variant of a class's colour for one of its instances, so that neighbours can be told apart.
 
-    Hue and lightness move along low-discrepancy sequences: the same index gives the same colour, and
-    indices that follow each other give colours far apart. The fewer classes, the freer the hue.
+    Hue and lightness move along low-discrepancy sequences: the same index gives the same colour,
+    and indices that follow each other give colours far apart. The fewer classes, the freer the hue.
     Colours too dark or too pale for an overlay are brought into a middle range.
 
     Args:
@@ -80,16 +80,18 @@ def mask_outline(mask: np.ndarray, smoothness: float = 1.0) -> Outline | None:
             steps at that size.
 
     Returns:
-        A closed path in pixel coordinates, in which the top left pixel covers 0..1; holes run against
-        the sense of the outer contours, so that filling leaves them free. None for an empty mask.
+        A closed path in pixel coordinates, in which the top left pixel covers 0..1; holes run
+        against the sense of the outer contours, so that filling leaves them free. None for an
+        empty mask.
     """
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(columns):
         return None
     left, top = int(columns[0]), int(rows[0])
     crop = mask[top : rows[-1] + 1, left : columns[-1] + 1].astype(np.uint8) * 255
-    # OpenCV follows pixel centres, which would shrink the mask by half a pixel on each side: enlarging
-    # makes that small. The frame keeps the border from being clipped by the interpolation.
+    # OpenCV follows pixel centres, which would shrink the mask by half a pixel on each side:
+    # enlarging makes that small. The frame keeps the border from being clipped by the
+    # interpolation.
     factor = max(2, math.ceil(smoothness))
     crop = cv2.copyMakeBorder(crop, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     large = cv2.resize(crop, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
@@ -113,8 +115,8 @@ class InstanceVisualizer(Visualizer):
     coordinates are the image's.
 
     Example:
-        >>> visualizer = InstanceVisualizer(image_bgr[:, :, ::-1], MetadataCatalog.get("toytown_..."))
-        >>> picture = visualizer.draw_instance_predictions(outputs["instances"].to("cpu")).get_image()
+        >>> visualizer = InstanceVisualizer(image_bgr[:, :, ::-1], predictor.metadata)
+        >>> visualizer.draw_instance_predictions(output["instances"].to("cpu")).get_image()
     """
 
     def __init__(
@@ -139,9 +141,7 @@ class InstanceVisualizer(Visualizer):
         self._line_width = min(max(extent / 600, 1.1), 3.0)
         self._taken: list[tuple[float, float, float, float]] = []
 
-    def draw_instance_predictions(
-        self, predictions: Instances, jittering: bool = True
-    ) -> VisImage:
+    def draw_instance_predictions(self, predictions: Instances, jittering: bool = True) -> VisImage:
         """Draw a model's instances, with class and score.
 
         Args:
@@ -198,7 +198,9 @@ class InstanceVisualizer(Visualizer):
         plain = [class_color(index, colors) for index in classes]
         if not vary:
             return plain
-        num_classes = max([1, len(self.metadata.get("thing_classes") or []), *(c + 1 for c in classes)])
+        num_classes = max(
+            [1, len(self.metadata.get("thing_classes") or []), *(c + 1 for c in classes)]
+        )
         return [vary_color(color, i, num_classes) for i, color in enumerate(plain)]
 
     def overlay_instances(
@@ -214,7 +216,8 @@ class InstanceVisualizer(Visualizer):
         """Draw instances from the largest to the smallest; see `Visualizer.overlay_instances`.
 
         Boxes are drawn only where there are no masks. Labels are left out when there are more than
-        `MOST_LABELS` instances, or where they find no room; a legend with counts stands in for them.
+        `MOST_LABELS` instances, or where they find no room; a legend with counts stands in for
+        them.
         """
         if masks is None:
             return super().overlay_instances(
@@ -255,12 +258,10 @@ class InstanceVisualizer(Visualizer):
             self.draw_outline(frame, color, opacity=0, line_width=0.7)
         return self.output
 
-    def draw_labels(
-        self, masks: Any, labels: Sequence[str], colors: Sequence[Color]
-    ) -> VisImage:
+    def draw_labels(self, masks: Any, labels: Sequence[str], colors: Sequence[Color]) -> VisImage:
         """Write labels of masks that are drawn already, where they find room."""
         shapes = self._shapes(masks)
-        self._write_labels([t for t in zip(labels, shapes, colors, strict=True) if t[1] is not None])
+        self._write_labels([t for t in zip(labels, shapes, colors, strict=True) if t[1]])
         return self.output
 
     def draw_crowds(self, masks: Sequence[Any]) -> VisImage:
@@ -287,7 +288,8 @@ class InstanceVisualizer(Visualizer):
             line_width: in multiples of the width that suits the picture's size.
             hatch: matplotlib's hatch pattern.
         """
-        # Not add_patch, which walks along every outline to update the limits of axes that are fixed.
+        # Not add_patch, which walks along every outline to update the limits of axes that are
+        # fixed.
         self.output.ax.add_artist(
             PathPatch(
                 outline,
@@ -307,17 +309,14 @@ class InstanceVisualizer(Visualizer):
         return self.output
 
     def draw_legend(self, entries: Sequence[tuple[str, Color]]) -> VisImage:
-        """Write one line of text for each entry into the top left corner."""
-        y = 0.4 * self._text_height / self.output.scale
+        """Write a line for each entry into the top left corner, and keep labels away from it."""
+        unit = self._text_height / self.output.scale
+        y = 0.4 * unit
         for text, color in entries:
-            self.draw_text(
-                text,
-                (0.5 * self._text_height / self.output.scale, y),
-                font_size=_points(self._text_height * 1.2, self.output) / self.output.scale,
-                color=color,
-                horizontal_alignment="left",
-            )
-            y += 1.7 * self._text_height / self.output.scale
+            artist = self._write(text, (0.5 * unit, y), color, size=1.2)
+            width, height = self._extent(artist)
+            self._taken.append((0, y, 0.5 * unit + width, y + height))
+            y += 1.7 * unit
         return self.output
 
     def draw_class_counts(self, classes: Iterable[int]) -> VisImage:
@@ -332,7 +331,7 @@ class InstanceVisualizer(Visualizer):
         )
 
     def _shapes(self, masks: Any) -> Iterable[Outline | None]:
-        """Outlines of masks in any of the forms that Detectron2's `Visualizer` takes, one by one."""
+        """Outlines of masks in any form that Detectron2's `Visualizer` takes, one by one."""
         if isinstance(masks, PolygonMasks):
             masks = masks.polygons
         if isinstance(masks, BitMasks):
@@ -350,20 +349,32 @@ class InstanceVisualizer(Visualizer):
         for text, outline, color in labelled:
             self._label(text, outline, color)
 
-    def _label(self, text: str, outline: Outline, color: Color) -> None:
-        """Write a label at the first place near the outline where it covers no other label."""
+    def _write(
+        self, text: str, position: tuple[float, float], color: Color, *, size: float = 1.0
+    ) -> Text:
+        """Write text in a light variant of a colour, right of and below a position."""
         self.draw_text(
             text,
-            (0, 0),
-            font_size=_points(self._text_height, self.output) / self.output.scale,
-            color=self._change_color_brightness(color, brightness_factor=0.7),
+            position,
+            font_size=_points(self._text_height * size, self.output) / self.output.scale,
+            color=tuple(0.6 * channel + 0.4 for channel in color),
             horizontal_alignment="left",
         )
-        artist = self.output.ax.texts[-1]
-        extent = artist.get_window_extent(self.output.canvas.get_renderer())
-        width, height = extent.width / self.output.scale, extent.height / self.output.scale
+        return self.output.ax.texts[-1]
+
+    def _extent(self, text: Text) -> tuple[float, float]:
+        """Width and height of a text in pixels of the image."""
+        extent = text.get_window_extent(self.output.canvas.get_renderer())
+        return extent.width / self.output.scale, extent.height / self.output.scale
+
+    def _label(self, text: str, outline: Outline, color: Color) -> None:
+        """Write a label at the first place near the outline where it covers no other label."""
+        artist = self._write(text, (0, 0), color)
+        width, height = self._extent(artist)
         frame = 0.15 * height
-        top, bottom = (outline.vertices[pick(outline.vertices[:, 1])] for pick in (np.argmin, np.argmax))
+        top, bottom = (
+            outline.vertices[pick(outline.vertices[:, 1])] for pick in (np.argmin, np.argmax)
+        )
         middle = np.median(outline.vertices, axis=0)
         for x, y in (
             (top[0] - width / 2, top[1] - height - frame),
@@ -381,7 +392,9 @@ class InstanceVisualizer(Visualizer):
 
 
 def _boxes_of(annotations: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    return np.array([BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations])
+    return np.array(
+        [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
+    )
 
 
 def _points(pixels: float, picture: VisImage) -> float:

@@ -30,8 +30,8 @@ def visualize_data(
     Args:
         cfg: names the data sets and the augmentation.
         output_dir: gets a picture an image, and `overview.png`.
-        split: "train" (DATASETS.TRAIN, augmented as in training) or "test" (DATASETS.TEST, resized as
-            for scoring).
+        split: "train" (DATASETS.TRAIN, augmented as in training) or "test" (DATASETS.TEST, resized
+            as for scoring).
         source: "model" draws what the model is fed: after augmentation, without crowds and what the
             augmentation cut off; "annotation" draws images and annotations as they are stored.
         number: how many images, taken evenly from all.
@@ -46,11 +46,11 @@ def visualize_data(
     names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
     records = load_dataset_dicts(
         names,
-        filter_empty=is_train
-        and source == "model"
-        and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        filter_empty=is_train and source == "model" and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
     )
-    chosen = np.unique(np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int))
+    chosen = np.unique(
+        np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int)
+    )
     paths = [
         output_dir / f"{rank:03d}_{Path(records[i]['file_name']).stem[:150]}.png"
         for rank, i in enumerate(chosen, start=1)

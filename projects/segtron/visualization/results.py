@@ -35,7 +35,8 @@ class ImageResult:
 
     Attributes:
         record: its standard dict.
-        predictions: as COCO results, with contiguous `category_id`, of at least the score asked for.
+        predictions: as COCO results, with contiguous `category_id`, of at least the score asked
+            for.
         match: of the predictions to the record's annotations.
     """
 
@@ -62,7 +63,8 @@ def visualize_results(
         The folders made.
 
     Raises:
-        UserError: there are no predictions, they don't belong to the data set, or the data is missing.
+        UserError: there are no predictions, they don't belong to the data set, or the data is
+            missing.
     """
     inference = output_dir / "inference"
     names = [name for name in cfg.DATASETS.TEST if (inference / name / RESULTS_FILE).is_file()]
@@ -77,7 +79,9 @@ def visualize_results(
         folder = output_dir / "visualizations" / name
         with replacing_folder(folder) as temporary:
             _draw(results[:number], MetadataCatalog.get(name), temporary)
-        logger.info("%s: the worst %d of %d images", folder, min(number, len(results)), len(results))
+        logger.info(
+            "%s: the worst %d of %d images", folder, min(number, len(results)), len(results)
+        )
         folders.append(folder)
     return folders
 
@@ -94,8 +98,8 @@ def load_image_results(name: str, results_file: Path, min_score: float) -> list[
         One for each image, the worst first.
 
     Raises:
-        UserError: the file is no COCO results with masks, or not of this data set; or the data set is
-            missing.
+        UserError: the file is no COCO results with masks, or not of this data set; or the data set
+            is missing.
     """
     records = load_dataset_dicts([name], filter_empty=False)
     predictions = _read_results(name, results_file, {record["image_id"] for record in records})
