@@ -9,10 +9,10 @@ PYTHON ?=
 DETECTRON2 ?=
 VENV_PYTHON := .venv/bin/python
 
-# The set-up script runs on any Python 3.7+ and looks for the interpreter that suits .venv itself.
+# The set-up script runs on any Python 3.7+ and finds the interpreter that suits .venv itself.
 ANY_PYTHON = $(shell for python in $(PYTHON) python3 python python3.14 python3.13 python3.12 \
-	python3.11; do $$python -c 'import sys; sys.exit(sys.version_info < (3, 7))' 2>/dev/null \
-	&& echo $$python && break; done)
+	python3.11; do $$python -c 'import sys; sys.version_info < (3, 7) and sys.exit(1); \
+	print(sys.executable)' 2>/dev/null && break; done)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint environment
@@ -35,6 +35,6 @@ lint: environment  ## check the code's style
 	$(VENV_PYTHON) -m ruff format --check
 
 environment:
-	@python='$(ANY_PYTHON)'; test -n "$$python" || { echo "error: no Python found: install Python \
-	3.11 or later, or name one with make PYTHON=/path/to/python3" >&2; exit 2; }; \
-	$$python requirements/set_up.py --python '$(PYTHON)' --detectron2 '$(DETECTRON2)'
+	@python='$(ANY_PYTHON)'; test -n "$$python" || { echo 'error: no usable Python on the PATH:' \
+	'install Python 3.11 or later, or name one with make PYTHON=/path/to/python3' >&2; exit 2; }; \
+	"$$python" requirements/set_up.py --python '$(PYTHON)' --detectron2 '$(DETECTRON2)'

@@ -195,12 +195,12 @@ class Record:
 NO_CONNECTION = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|"
     r"ConnectionResetError|Connection broken|Max retries exceeded|HTTP error|connection error|"
-    r"Could not fetch URL|Temporary failure in name resolution|Could not resolve host"
+    r"Could not fetch URL|Temporary failure in name resolution"
 )
 
 
-def explain(output: str, log: Path) -> str:
-    """Say in one sentence why a command that printed `output` failed, and what to do."""
+def explain(step: str, output: str, log: Path) -> str:
+    """Say in one sentence why a step whose command printed `output` failed, and what to do."""
     details = f"(details: {log})"
     if "No space left on device" in output or "Disk quota exceeded" in output:
         return f"the disk is full: make room for {FETCHED + KEPT} GB and run it again {details}"
@@ -217,12 +217,14 @@ def explain(output: str, log: Path) -> str:
     missing = re.search(r"No matching distribution found for ([^\s(]+)", output)
     if missing:
         return (
-            f"the package index has no {missing[1]} for this Python and machine: check which "
-            f"index `pip config list` names {details}"
+            f"the package index has no {missing[1]} for this Python and machine: check the network "
+            f"and which index `pip config list` names {details}"
         )
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(ERROR|error|\w*Error):", line)] or lines
-    return f"it ended with “{errors[-1] if errors else 'no word'}” {details}"
+    errors = [line for line in lines if re.match(r"(ERROR|error|fatal|\w*Error):", line)]
+    fatal = [line for line in errors if line.startswith("fatal:")]  # git's, before pip's own
+    last = (fatal or errors or lines or ["no word"])[-1]
+    return f"“{step}” ended with “{last}” {details}"
 
 
 # ---- what goes on --------------------------------------------------------------------------------
@@ -262,7 +264,8 @@ class Progress:
             is_large = unit == "GB" or (unit == "MB" and float(size) >= self.LARGE)
             self._say(f"fetching {file.split('-')[0]} ({size} {unit})", is_large)
         elif line.startswith("Installing collected packages:"):
-            self._say(f"unpacking {line.count(',') + 1} packages", True)
+            count = line.count(",") + 1
+            self._say(f"unpacking {count} packages", count > 10)
 
     def _say(self, doing: str, matters: bool) -> None:
         self.doing = doing
@@ -294,7 +297,7 @@ class Environment:
 
     def is_foreign(self) -> bool:
         """Tell whether `.venv` is an environment that somebody else made."""
-        return (self.venv / "pyvenv.cfg").exists() and not self.record.file.exists()
+        return (self.venv / "pyvenv.cfg").exists() and not any(self.venv.glob("set-up.*"))
 
     def is_whole(self) -> bool:
         """Tell whether every package was installed, here, by an interpreter that still exists."""
@@ -389,9 +392,6 @@ class Environment:
 
     def install_detectron2(self, source: str) -> None:
         """Put the Detectron2 from `source` in the place of any other."""
-        purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
-        answer = subprocess.check_output([str(self.python), "-I", "-c", purelib])
-        site_packages = Path(answer.decode().strip())
         title = "[5/5] Detectron2"
         installed = [source, source_fingerprint(source, self.root)]
         wheels = self.venv / "detectron2-wheel"
@@ -403,6 +403,10 @@ class Environment:
                 title=f"{title} from {source}",
             )
         self.record.update(detectron2=[source, None])
+        purelib = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        answer = subprocess.check_output([str(self.python), "-I", "-c", purelib])
+        site_packages = Path(answer.decode().strip())
+        remove_stray_tools(site_packages)  # while there is a record of what they are
         for entry in site_packages.glob("*detectron2*"):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         if source == PINNED_WHEEL:
@@ -417,7 +421,7 @@ class Environment:
             remove_stray_tools(site_packages)
         else:
             self._pip("install", "--no-deps", *wheels.glob("*.whl"), title=title)
-            shutil.rmtree(wheels)
+            shutil.rmtree(wheels, ignore_errors=True)
         self.check_imports()
         self.record.update(detectron2=installed)
 
@@ -430,7 +434,7 @@ class Environment:
         self._run([self.python, "-I", "-c", f"import {modules}"], "      does it all import?")
 
     def _pip(self, *arguments: str | Path, title: str) -> None:
-        options = ["--no-input", "--disable-pip-version-check"]
+        options = ["--no-input", "--disable-pip-version-check", "--progress-bar=off"]
         if shutil.disk_usage(self.venv).free / 1e9 < KEPT + 2 * FETCHED:
             options.append("--no-cache-dir")  # else what is fetched is kept twice
         self._run([self.python, "-I", "-u", "-m", "pip", *arguments, *options], title)
@@ -464,16 +468,19 @@ class Environment:
                     progress.read(line)
         shutil.rmtree(scratch, ignore_errors=True)
         if process.returncode:
-            raise SetUpError(f"“{title.strip()}” failed: {explain(''.join(lines), self.log)}")
+            raise SetUpError(explain(title.strip(), "".join(lines), self.log))
 
 
 def remove_stray_tools(site_packages: Path) -> None:
     """Remove the top-level package `tools` that the Detectron2 wheel brings, file by file."""
     for record in site_packages.glob("sal_detectron2-*.dist-info/RECORD"):
-        for line in record.read_text(encoding="utf-8").splitlines():
-            if line.startswith("tools/"):
-                (site_packages / line.split(",")[0]).unlink()
-        (site_packages / "tools").rmdir()
+        names = [line.split(",")[0] for line in record.read_text(encoding="utf-8").splitlines()]
+        for file in (site_packages / name for name in names if name.startswith("tools/")):
+            if file.exists():
+                file.unlink()
+    folder = site_packages / "tools"
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def set_up(root: Path, python: str | None = None, detectron2: str | None = None) -> None:
@@ -513,7 +520,16 @@ def set_up(root: Path, python: str | None = None, detectron2: str | None = None)
         if not (has_venv and has_packages):
             environment.install_packages()
         if not (has_venv and has_detectron2):
-            environment.install_detectron2(source or kept_source)
+            try:
+                environment.install_detectron2(source or kept_source)
+            except SetUpError as problem:
+                if (source or kept_source) == PINNED_WHEEL:
+                    raise
+                if not environment.has_detectron2(None):
+                    environment.record.update(detectron2=None)  # the next run takes the wheel
+                raise SetUpError(
+                    f"{problem}: mend that source or name another with DETECTRON2"
+                ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -537,10 +553,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as problem:
         if problem.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        print(f"error: {ROOT / '.venv'} can't be written: {problem.strerror}", file=sys.stderr)
+        print(
+            f"error: {ROOT / '.venv'} can't be written ({problem.strerror}): make room there, or "
+            "clone Segtron to a disk that you may write to",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
-        print("\nStopped: the next run goes on from here.", file=sys.stderr)
+        print("\nStopped: the next run mends what is half-done.", file=sys.stderr)
         return 130
     return 0
 
