@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from segtron.errors import UserError
+from segtron.files import refuse_overwriting, replacing, replacing_folder
+
+
+def test_a_file_takes_its_place_when_the_block_ends_well(tmp_path):
+    path = tmp_path / "new" / "scores.json"
+    with replacing(path) as temporary:
+        temporary.write_text("1")
+        assert not path.exists()
+        assert temporary.suffix == ".json"
+    assert path.read_text() == "1"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_is_a_users_mistake(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"), replacing(tmp_path / "file" / "a.json"):
+        pass
+
+
+def test_a_full_disk_is_a_users_matter_but_other_failures_are_not(tmp_path):
+    with pytest.raises(UserError, match="No space left"), replacing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a"):
+        (tmp_path / "elsewhere").read_text()
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "old.png").write_text("old")
+    with replacing_folder(folder) as temporary:
+        (temporary / "new.png").write_text("new")
+        assert (folder / "old.png").exists()
+    assert [path.name for path in folder.iterdir()] == ["new.png"]
+    with pytest.raises(RuntimeError), replacing_folder(folder):
+        raise RuntimeError
+    assert [path.name for path in folder.iterdir()] == ["new.png"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_would_be_overwritten_is_named(tmp_path):
+    taken = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in taken:
+        path.write_text("")
+    refuse_overwriting([tmp_path / "c.png"])
+    with pytest.raises(UserError, match=r"a\.png and 1 more files would be overwritten"):
+        refuse_overwriting([tmp_path / "c.png", *taken])

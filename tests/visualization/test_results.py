@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from detectron2.data.catalog import Metadata
+from PIL import Image
+
+from segtron.config import load_config
+from segtron.errors import UserError
+from segtron.evaluation.image_quality import match_instances
+from segtron.evaluation.masks import encode_mask
+from segtron.visualization.comparison import draw_comparison
+from segtron.visualization.results import load_image_results, visualize_results
+
+
+def square(x0, y0, side=20):
+    mask = np.zeros((64, 96), bool)
+    mask[y0 : y0 + side, x0 : x0 + side] = True
+    return encode_mask(mask)
+
+
+def result(image_id, category_id, mask, score=0.9):
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [0, 0, 1, 1],
+        "score": score,
+        "segmentation": mask,
+    }
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    """A scored run: a.png half found, b.png found, and a prediction in its crowd."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    folder = tmp_path / "run" / "inference" / "tiny"
+    folder.mkdir(parents=True)
+    predictions = [
+        result(11, 3, square(20, 10)),
+        result(11, 3, square(50, 40)),
+        result(11, 3, square(0, 40), score=0.2),
+        result(12, 3, square(20, 10)),
+        result(12, 7, square(60, 20)),
+    ]
+    (folder / "coco_instances_results.json").write_text(json.dumps(predictions))
+    return tmp_path / "run"
+
+
+def test_the_worst_image_comes_first(run):
+    cfg = load_config(run / "config.yaml")
+    (folder,) = visualize_results(cfg, run, number=5, min_score=0.5)
+    assert folder == run / "visualizations" / "tiny"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "001_q0.67_a.png",
+        "002_q1.00_b.png",
+        "overview.png",
+    ]
+
+
+def test_scores_below_the_threshold_do_not_count(run):
+    load_config(run / "config.yaml")
+    file = run / "inference" / "tiny" / "coco_instances_results.json"
+    qualities = {}
+    for min_score in (0.1, 0.5, 0.95):
+        results = load_image_results("tiny", file, min_score)
+        qualities[min_score] = [round(r.match.quality, 3) for r in results]
+    assert qualities == {0.1: [0.5, 1.0], 0.5: [0.667, 1.0], 0.95: [0.0, 0.0]}
+
+
+def test_older_pictures_are_replaced(run):
+    cfg = load_config(run / "config.yaml")
+    visualize_results(cfg, run, number=5, min_score=0.5)
+    (folder,) = visualize_results(cfg, run, number=1, min_score=0.5)
+    assert sorted(path.name for path in folder.iterdir()) == ["001_q0.67_a.png", "overview.png"]
+
+
+def test_results_of_other_data_are_refused(run):
+    cfg = load_config(run / "config.yaml")
+    file = run / "inference" / "tiny" / "coco_instances_results.json"
+    good = json.loads(file.read_text())
+    without_mask = {k: v for k, v in good[0].items() if k != "segmentation"}
+    for bad in (good[0] | {"image_id": 99}, good[0] | {"category_id": 1}, without_mask, 5):
+        file.write_text(json.dumps([good[0], bad]))
+        with pytest.raises(UserError, match=r"results\.json: entry 1 is no COCO result"):
+            visualize_results(cfg, run, number=5, min_score=0.5)
+    file.write_text("[{")
+    with pytest.raises(UserError, match="cannot be read"):
+        visualize_results(cfg, run, number=5, min_score=0.5)
+    file.unlink()
+    with pytest.raises(UserError, match="score the model first"):
+        visualize_results(cfg, run, number=5, min_score=0.5)
+    assert not (run / "visualizations").exists()
+
+
+def test_found_missed_invented_and_confused_have_their_colours():
+    places = {"found": (0, 0), "missed": (32, 0), "confused": (64, 0)}
+    truth = {name: square(*place) for name, place in places.items()}
+    annotations = [{"category_id": 0, "segmentation": mask} for mask in truth.values()]
+    for annotation in annotations:
+        annotation |= {"bbox": [0, 0, 1, 1], "bbox_mode": 1, "iscrowd": 0}
+    masks = [truth["found"], truth["confused"], square(32, 40)]
+    classes = [0, 1, 0]
+    match = match_instances(
+        [a["segmentation"] for a in annotations], [0, 0, 0], [False] * 3, masks, classes
+    )
+    predictions = [
+        {"category_id": c, "score": 0.9, "segmentation": mask}
+        for c, mask in zip(classes, masks, strict=True)
+    ]
+    metadata = Metadata(name="test", thing_classes=["fig", "date"])
+    image = np.zeros((64, 96, 3), np.uint8)
+    sheet, errors = draw_comparison(image, annotations, predictions, match, metadata)
+    scale = errors.shape[0] / 64
+    assert sheet.shape[1] > 3 * errors.shape[1]
+
+    def color_at(x, y):
+        return errors[int(y * scale), int(x * scale)].astype(int)
+
+    red, green, blue = color_at(10, 18)
+    assert green > red and green > blue
+    red, green, blue = color_at(42, 18)
+    assert red > 2 * green and red > 2 * blue
+    red, green, blue = color_at(42, 58)
+    assert red > green > 2 * blue
+    red, green, blue = color_at(74, 18)
+    assert red > green and blue > green
+
+
+def test_pictures_can_be_opened(run):
+    (folder,) = visualize_results(load_config(run / "config.yaml"), run, number=5, min_score=0.5)
+    for path in folder.iterdir():
+        with Image.open(path) as image:
+            image.load()
