@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from segtron.data import build_test_loader, build_train_loader
 from segtron.engine.hooks import CurvePlotter
+from segtron.engine.optimizer import build_optimizer
 from segtron.engine.progress import ProgressWriter
 from segtron.errors import UserError
 from segtron.evaluation import build_evaluators
@@ -148,6 +149,11 @@ class Trainer(DefaultTrainer):
             cfg.MODEL.DEVICE,
         )
         return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """See `segtron.engine.optimizer.build_optimizer`."""
+        return build_optimizer(cfg, model)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> torch.utils.data.DataLoader:
