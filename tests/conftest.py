@@ -40,8 +40,8 @@ TINY_MODEL = {
 def tiny_run(tmp_path_factory) -> Path:
     """A folder as a training leaves it: config.yaml and model_final.pth of a tiny, untrained model.
 
-    Beside them `images` (a.png, b.png, 96 x 64) and `annotations.json` with two classes, of ids 3 and
-    7: in each image a square of the first, in b.png also a crowd of the second.
+    Beside them `images` (a.png, b.png, 96 x 64) and `annotations.json` with two classes, of ids 3
+    and 7: in each image a square of the first, in b.png also a crowd of the second.
     """
     folder = tmp_path_factory.mktemp("tiny_run")
     (folder / "images").mkdir()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -65,7 +66,18 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         help="images at once (default: %(default)s)",
     )
-    return parser.parse_intermixed_args()
+    args = parser.parse_intermixed_args()
+    args.input, keys_and_values = _split_at_key(args.input)
+    args.opts = [*args.opts, *keys_and_values]
+    return args
+
+
+def _split_at_key(inputs: list[str]) -> tuple[list[str], list[str]]:
+    """Paths, and the KEY VALUE pairs that follow them; argparse takes both for paths."""
+    for i, given in enumerate(inputs):
+        if re.fullmatch(r"[A-Z0-9_]+(\.[A-Z0-9_]+)+", given) and not Path(given).exists():
+            return inputs[:i], inputs[i:]
+    return inputs, []
 
 
 def main() -> None:

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as mask_util
+import pytest
+import torch
+from detectron2.data.catalog import Metadata
+from detectron2.structures import Boxes, Instances
+from PIL import Image
+from pycocotools.coco import COCO
+
+from segtron.errors import UserError
+from segtron.inference import ImageFile, Prediction, build_sinks, category_ids
+
+METADATA = Metadata(
+    name="test",
+    thing_classes=["fig", "date, dried"],
+    thing_dataset_id_to_contiguous_id={4: 0, 9: 1},
+)
+
+
+def prediction(name="sub/ä.png", number=1, scores=(0.9, 0.3)):
+    masks = torch.zeros(len(scores), 40, 60, dtype=torch.bool)
+    masks[:, 10:20, 5:35] = True
+    instances = Instances((40, 60))
+    instances.pred_masks = masks
+    instances.pred_boxes = Boxes(torch.tensor([[5.0, 10.0, 35.0, 20.0]] * len(scores)))
+    instances.pred_classes = torch.arange(len(scores)) % 2
+    instances.scores = torch.tensor(scores)
+    image = np.full((40, 60, 3), 50, np.uint8)
+    return Prediction(ImageFile(Path("in") / name, name), number, image, {"instances": instances})
+
+
+def write(name, tmp_path, predictions, metadata=METADATA, draw_score=0.5, save_score=0.0):
+    (sink,) = build_sinks([name], tmp_path, metadata, draw_score=draw_score, save_score=save_score)
+    with sink.opened():
+        for one in predictions:
+            sink.write(one)
+    assert sink.targets([one.file for one in predictions]) == [
+        path for path in sorted(tmp_path.rglob("*")) if path.is_file()
+    ]
+
+
+def test_overlays_keep_folders_and_names(tmp_path):
+    write("overlay", tmp_path, [prediction()])
+    with Image.open(tmp_path / "sub" / "ä.png") as image:
+        assert image.size == (768, 512)
+        assert image.getpixel((200, 200)) != image.getpixel((700, 400)) == (50, 50, 50)
+
+
+def test_weak_instances_are_not_drawn(tmp_path):
+    write("overlay", tmp_path, [prediction(scores=(0.4,))])
+    with Image.open(tmp_path / "sub" / "ä.png") as image:
+        assert image.getcolors() == [(768 * 512, (50, 50, 50))]
+
+
+def test_coco_results_load_in_pycocotools(tmp_path):
+    write("coco", tmp_path, [prediction(), prediction("b.png", 2, ())])
+    path = tmp_path / "predictions.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    assert [entry["category_id"] for entry in entries] == [4, 9]
+    assert [entry["category_name"] for entry in entries] == ["fig", "date, dried"]
+    assert entries[0]["file_name"] == "sub/ä.png"
+    assert entries[0]["bbox"] == [5, 10, 30, 10]
+    assert entries[0]["score"] == pytest.approx(0.9)
+    mask = mask_util.decode(entries[0]["segmentation"])
+    assert mask.shape == (40, 60)
+    assert mask.sum() == mask[10:20, 5:35].sum() == 300
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": 1}, {"id": 2}],
+        "categories": [{"id": 4}, {"id": 9}],
+        "annotations": [],
+    }
+    truth.createIndex()
+    assert len(truth.loadRes(str(path)).getAnnIds(imgIds=[1])) == 2
+
+
+def test_the_table_has_a_line_an_instance(tmp_path):
+    write("csv", tmp_path, [prediction()], save_score=0.5)
+    with open(tmp_path / "predictions.csv", encoding="utf-8", newline="") as file:
+        header, line = csv.reader(file)
+    assert dict(zip(header, line, strict=True)) == {
+        "file_name": "sub/ä.png",
+        "class": "fig",
+        "score": "0.9000",
+        "x": "5.00",
+        "y": "10.00",
+        "width": "30.00",
+        "height": "10.00",
+        "area": "300",
+    }
+
+
+@pytest.mark.parametrize("name", ["coco", "csv"])
+def test_nothing_predicted_is_a_valid_file(tmp_path, name):
+    write(name, tmp_path, [prediction(scores=())])
+    (path,) = tmp_path.iterdir()
+    text = path.read_text()
+    assert json.loads(text) == [] if name == "coco" else len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["coco", "csv"])
+def test_a_failure_leaves_nothing(tmp_path, name):
+    (sink,) = build_sinks([name], tmp_path, METADATA, draw_score=0, save_score=0)
+    with pytest.raises(RuntimeError), sink.opened():
+        sink.write(prediction())
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_are_the_data_sets_or_counted_from_one():
+    assert category_ids(METADATA, 2) == [4, 9]
+    assert category_ids(Metadata(name="unknown"), 3) == [1, 2, 3]
+
+
+def test_unknown_classes_go_by_their_number(tmp_path):
+    write("coco", tmp_path, [prediction()], metadata=Metadata(name="unknown"))
+    entries = json.loads((tmp_path / "predictions.json").read_text())
+    assert [(e["category_id"], e["category_name"]) for e in entries] == [(1, "0"), (2, "1")]
+
+
+def test_unknown_sinks_and_models_without_instances_are_refused(tmp_path):
+    with pytest.raises(UserError, match="'labels' is unknown; known are overlay, coco, csv"):
+        build_sinks(["coco", "labels"], tmp_path, METADATA, draw_score=0, save_score=0)
+    semantic = Prediction(ImageFile(Path("a.png"), "a.png"), 1, None, {"sem_seg": None})
+    with pytest.raises(UserError, match="predicts sem_seg but no instances"):
+        semantic.instances(0.5)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from segtron.errors import UserError
+from segtron.inference import find_images
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Files of all kinds; finding images looks at names alone."""
+    for name in (
+        "frame10.png",
+        "frame9.PNG",
+        "notes.txt",
+        ".hidden.jpg",
+        "sub/frame9.png",
+        "sub/deep/ä b.jpeg",
+        ".cache/c.jpg",
+        "other/frame9.png",
+    ):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path / "in"
+
+
+def names(*inputs, skip=None):
+    return [image.name for image in find_images([str(i) for i in inputs], skip=skip)]
+
+
+def test_folders_are_searched_to_any_depth(tree):
+    assert names(tree) == [
+        "frame9.PNG",
+        "frame10.png",
+        "other/frame9.png",
+        "sub/deep/ä b.jpeg",
+        "sub/frame9.png",
+    ]
+
+
+def test_a_file_goes_by_its_name(tree):
+    assert names(tree / "sub" / "frame9.png", tree / "frame10.png") == ["frame9.png", "frame10.png"]
+
+
+def test_patterns_keep_what_comes_after_their_fixed_part(tree):
+    assert names(tree / "*.png") == ["frame10.png"]
+    assert names(tree / "**" / "frame9.png") == ["other/frame9.png", "sub/frame9.png"]
+    assert names(tree / "s*") == ["sub/deep/ä b.jpeg", "sub/frame9.png"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tree):
+    (tree / "a[1].png").write_bytes(b"")
+    assert names(tree / "a[1].png") == ["a[1].png"]
+
+
+def test_an_image_comes_once(tree):
+    assert names(tree / "frame10.png", tree / "*.png", tree / "frame10.png") == ["frame10.png"]
+
+
+def test_the_output_is_no_input(tree):
+    assert "sub/frame9.png" not in names(tree, skip=tree / "sub")
+    assert names(tree / "**" / "frame9.png", skip=tree / "sub") == ["other/frame9.png"]
+
+
+def test_links_in_a_circle_end(tree):
+    (tree / "sub" / "loop").symlink_to(tree)
+    assert len(names(tree)) == 5
+
+
+def test_two_images_of_one_name_are_refused(tree):
+    with pytest.raises(UserError, match=r"frame9\.png; give their common folder .*in as --input"):
+        find_images([str(tree / "sub"), str(tree / "other")])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("absent", "does not exist"),
+        ("absent*.png", "holds no image"),
+        ("notes.txt", r"is not an image by its suffix; known are \.jpg"),
+        ("empty", "holds no image; known suffixes are"),
+    ],
+)
+def test_inputs_without_images_are_named(tree, given, message):
+    (tree / "empty").mkdir()
+    with pytest.raises(UserError, match=message):
+        find_images([str(tree / given)])
