@@ -26,7 +26,7 @@ INSTALL_REQUIRES = [
     "iopath",
     "matplotlib>=3.8",
     "PyYAML",
-    "rich>=13",
+    "tabulate",
     "tqdm",
 ]
 
