@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import warnings
 from collections.abc import Callable
 
 from segtron.errors import UserError
@@ -69,6 +71,7 @@ def run(main: Callable[[], int | None]) -> int:
         >>> if __name__ == "__main__":
         ...     sys.exit(command_line.run(main))
     """
+    _quieten_libraries()
     try:
         return main() or 0
     except UserError as error:
@@ -77,3 +80,9 @@ def run(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED_EXIT_CODE
+
+
+def _quieten_libraries() -> None:
+    """Keep back what newer PyTorch says to Detectron2's authors, not to its users."""
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

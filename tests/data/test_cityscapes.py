@@ -56,7 +56,7 @@ def test_instances_groups_and_what_is_left_out(tmp_path: Path, ids: np.ndarray) 
 
 
 def test_the_official_classes_in_the_official_order() -> None:
-    names = "person rider car truck bus train motorcycle bicycle".split()
+    names = ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
     assert [label.name for label in THING_LABELS] == names
     for name in ("cityscapes_fine_instance_seg_val", "toytown_instance_seg_train"):
         assert MetadataCatalog.get(name).thing_classes == names

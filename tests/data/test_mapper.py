@@ -10,8 +10,8 @@ from detectron2.structures import BitMasks, BoxMode, PolygonMasks
 from PIL import Image
 from pycocotools import mask as mask_util
 
-from segtron.data import SegmentationMapper, build_augmentations
 from segtron.config import get_default_config
+from segtron.data import SegmentationMapper, build_augmentations
 from segtron.errors import UserError
 
 HEIGHT, WIDTH = 4, 6

@@ -19,7 +19,8 @@ def test_an_earlier_run_is_kept_and_a_user_file_stays(tmp_path: Path) -> None:
         (tmp_path / "inference" / "val").mkdir(parents=True)
         (tmp_path / "inference" / "val" / "predictions.json").write_text(f"run {run}")
         (tmp_path / "notes.txt").write_text("mine")
-        set_earlier_run_aside(tmp_path)
+        with set_earlier_run_aside(tmp_path):
+            assert not (tmp_path / "metrics.json").exists()
     assert names(tmp_path) == [
         *(
             f"earlier_run_{run}/{name}"
@@ -33,8 +34,25 @@ def test_an_earlier_run_is_kept_and_a_user_file_stays(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_run_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "a.pth").touch()
-    set_earlier_run_aside(tmp_path)
-    assert names(tmp_path) == ["a.pth"]
+    with set_earlier_run_aside(tmp_path):
+        assert names(tmp_path) == ["a.pth"]
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_gives_way(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("earlier")
+    with pytest.raises(UserError), set_earlier_run_aside(tmp_path):
+        (tmp_path / "metrics.json").write_text("failed")
+        raise UserError("an image is broken")
+    assert names(tmp_path) == ["failed_run_1/metrics.json", "metrics.json"]
+    assert (tmp_path / "metrics.json").read_text() == "earlier"
+
+
+def test_a_run_that_fails_after_a_checkpoint_stays(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text("earlier")
+    with pytest.raises(UserError), set_earlier_run_aside(tmp_path):
+        (tmp_path / "last_checkpoint").touch()
+        raise UserError("the disk is full")
+    assert names(tmp_path) == ["earlier_run_1/metrics.json", "last_checkpoint"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:

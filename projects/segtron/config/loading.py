@@ -26,8 +26,8 @@ def completes_config(function: Completion) -> Completion:
     """Decorator: let `load_config` call `function(cfg, given)` before it freezes a config.
 
     It is for values that follow from something outside the config: the number of classes from the
-    data, the pixel mean from the backbone's weights. `given` holds the dotted keys that the user set,
-    in a file or by KEY VALUE: those are the user's, to be checked but never changed.
+    data, the pixel mean from the backbone's weights. `given` holds the dotted keys that the user
+    set, in a file or by KEY VALUE: those are the user's, to be checked but never changed.
     """
     _completions.append(function)
     return function
@@ -36,8 +36,8 @@ def completes_config(function: Completion) -> Completion:
 def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     """Load a config: defaults, then the file with its `_BASE_` chain, then KEY VALUE pairs.
 
-    YAML is loaded safely: no tag in it runs code. What follows from the data or the backbone (number
-    and names of classes, pixel mean) is filled in where it isn't given.
+    YAML is loaded safely: no tag in it runs code. What follows from the data or the backbone
+    (number and names of classes, pixel mean) is filled in where it isn't given.
 
     Args:
         path: a YAML file. A name that is no file here but one of Detectron2's own configs, such as
@@ -52,7 +52,8 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
             type than the default, or the config contradicts the data.
 
     Example:
-        >>> cfg = load_config("configs/toytown/mask_rcnn_lite0_FPN.yaml", ["SOLVER.MAX_ITER", "100"])
+        >>> cfg = load_config("configs/toytown/mask_rcnn_lite0_FPN.yaml", ["SOLVER.MAX_ITER",
+        "100"])
     """
     cfg = get_default_config()
     path = _find(Path(path))
@@ -60,7 +61,8 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     _check_keys(tree, cfg, str(path))
     if tree.get("VERSION", cfg.VERSION) != cfg.VERSION:
         raise UserError(
-            f"{path}: VERSION {tree['VERSION']} is not supported; update the file to version {cfg.VERSION}"
+            f"{path}: VERSION {tree['VERSION']} is not supported; update the file to version "
+            f"{cfg.VERSION}"
         )
     _merge(cfg, tree, str(path))
     given = set(_leaves(tree))
@@ -103,7 +105,7 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except yaml.constructor.ConstructorError as error:
         problem = " ".join(str(error.problem).split())
         raise UserError(
-            f"{path}, line {_line(error)}: {problem}; configs hold plain values only and run no code"
+            f"{path}, line {_line(error)}: {problem}; configs hold plain values and run no code"
         ) from error
     except yaml.YAMLError as error:
         problem = " ".join(str(getattr(error, "problem", error)).split())
@@ -141,7 +143,7 @@ def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _resolve_register(tree: Mapping[str, Any], path: Path) -> None:
-    """Make the paths of DATASETS.REGISTER absolute: they are relative to the file that names them."""
+    """Make the paths of DATASETS.REGISTER absolute; they are relative to the file they stand in."""
     datasets = tree.get("DATASETS")
     entries = datasets.get("REGISTER") if isinstance(datasets, dict) else None
     for entry in entries if isinstance(entries, list) else []:

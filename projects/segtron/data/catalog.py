@@ -1,7 +1,8 @@
 """The data sets that Segtron brings: names in Detectron2's catalogs, and their metadata.
 
-Importing this module replaces Detectron2's loaders for `cityscapes_fine_instance_seg_{train,val,test}`
-and adds `toytown_instance_seg_{train,val}`. Nothing is read before a data set is asked for.
+Importing this module replaces Detectron2's loaders for
+`cityscapes_fine_instance_seg_{train,val,test}` and adds `toytown_instance_seg_{train,val}`.
+Nothing is read before a data set is asked for.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def find_frames(root: Path, split: str) -> list[Frame]:
         frames.append(Frame(image, ids))
     if missing and split != "test":
         raise UserError(
-            f"{len(missing)} of {len(images)} label files are missing, the first of them {missing[0]}"
+            f"{len(missing)} of {len(images)} label files are missing, first of them {missing[0]}"
         )
     return frames
 
@@ -81,8 +81,8 @@ def find_frames(root: Path, split: str) -> list[Frame]:
 def load_instances(root: Path, split: str) -> list[dict[str, Any]]:
     """Read a split's instances as Detectron2's standard dicts.
 
-    Groups become crowd annotations. Classes that the benchmark does not score (caravan, trailer) are
-    left out, as are all other labels.
+    Groups become crowd annotations. Classes that the benchmark does not score (caravan, trailer)
+    are left out, as are all other labels.
 
     Args:
         root: the folder that holds `leftImg8bit` and `gtFine`.

@@ -33,11 +33,12 @@ def read_coco(json_file: Path) -> dict[str, Any]:
     """Read and check a COCO JSON file.
 
     Returns:
-        The file's content; "images", "annotations" and "categories" are known to be lists of entries
-        with the fields that `load_coco_instances` needs.
+        The file's content; "images", "annotations" and "categories" are known to be lists of
+        entries with the fields that `load_coco_instances` needs.
 
     Raises:
-        UserError: the file is missing, no JSON, or not COCO's format: names the entry and the field.
+        UserError: the file is missing, no JSON, or not COCO's format: names the entry and the
+            field.
     """
     try:
         content = json.loads(json_file.read_text(encoding="utf-8"))
@@ -47,8 +48,8 @@ def read_coco(json_file: Path) -> dict[str, Any]:
         raise UserError(f"{json_file} is not valid JSON ({error}); export it again") from error
     if not isinstance(content, dict):
         raise UserError(
-            f"{json_file} is not COCO: it holds a JSON {type(content).__name__}, not an object with "
-            "'images', 'annotations' and 'categories'"
+            f"{json_file} is not COCO: it holds a JSON {type(content).__name__}, not an object "
+            "with 'images', 'annotations' and 'categories'"
         )
     for name, fields in _FIELDS.items():
         if not isinstance(content.get(name), list):
@@ -133,8 +134,8 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
 def _compressed_length(counts: str) -> int | None:
     """Pixels that a compressed RLE string covers, None if it is malformed.
 
-    Each number is coded in groups of 5 bits, lowest first; from the third on it is the difference to
-    the number two before (pycocotools' `rleToString`).
+    Each number is coded in groups of 5 bits, lowest first; from the third on it is the difference
+    to the number two before (pycocotools' `rleToString`).
     """
     runs: list[int] = []
     value = shift = 0
@@ -172,7 +173,8 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
         (XYWH_ABS), `category_id`, `iscrowd` and `segmentation` (polygons or compressed RLE).
 
     Raises:
-        UserError: the file is not COCO's format, has no images, or names a file outside `image_dir`.
+        UserError: the file is not COCO's format, has no images, or names a file outside
+            `image_dir`.
     """
     content = read_coco(json_file)
     if not content["images"]:

@@ -32,9 +32,9 @@ def encode_segments(
 ) -> list[Segment]:
     """Encode the segments of an id map.
 
-    The map is cut once into runs of equal ids, in COCO's column-major order; each segment's encoding
-    is then its own runs and the gaps between them, so that the cost doesn't grow with the number of
-    segments.
+    The map is cut once into runs of equal ids, in COCO's column-major order; each segment's
+    encoding is then its own runs and the gaps between them, so that the cost doesn't grow with the
+    number of segments.
 
     Args:
         id_map: (H, W), any integer dtype.
@@ -63,14 +63,16 @@ def encode_segments(
 
 def _encode_runs(id: int, starts: np.ndarray, ends: np.ndarray, height: int, width: int) -> Segment:
     """Encode the segment made of the column-major pixel ranges [starts, ends)."""
-    # Where the value changes; the differences between the changes are the lengths of gap, run, gap, …
+    # Where the value changes; the differences between the changes are the lengths of gap, run,
+    # gap, …
     changes = np.stack([starts, ends], axis=1).ravel()
     counts = np.diff(changes, prepend=0, append=height * width)
     if counts[-1] == 0:  # pycocotools leaves an empty last gap out, too
         counts = counts[:-1]
     rle = mask_util.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     first_column, last_column = starts // height, (ends - 1) // height
-    # A run that goes on in the next column holds the bottom pixel of one, the top pixel of the other.
+    # A run that goes on in the next column holds the bottom pixel of one, the top pixel of the
+    # other.
     one_column = first_column == last_column
     top = np.where(one_column, starts % height, 0).min()
     bottom = np.where(one_column, (ends - 1) % height, height - 1).max()

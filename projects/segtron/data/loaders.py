@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,11 +41,11 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             hint = f"did you mean {near[0]!r}?" if near else "DATASETS.REGISTER adds your own"
             raise UserError(f"no data set is called {name!r}; {hint}")
     try:
-        return get_detection_dataset_dicts(names, filter_empty=filter_empty)
+        records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
     except FileNotFoundError as error:
         raise UserError(
-            f"{', '.join(names)}: {error.filename or error} does not exist; put the data there or set "
-            "DETECTRON2_DATASETS to the folder that holds it"
+            f"{', '.join(names)}: {error.filename or error} does not exist; put the data there or "
+            "set DETECTRON2_DATASETS to the folder that holds it"
         ) from error
     except AssertionError as error:
         # Detectron2 asserts that data sets hold images, before and after it filters them.
@@ -54,6 +55,15 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             if filter_empty
             else f"{', '.join(names)}: the data set is empty"
         ) from error
+    # Now, and not when their turn comes in the middle of a training.
+    missing = [r["file_name"] for r in records if not os.path.isfile(r["file_name"])]
+    if missing:
+        raise UserError(
+            f"{', '.join(names)}: image {missing[0]} does not exist"
+            + (f", nor do {len(missing) - 1} others" if len(missing) > 1 else "")
+            + "; restore them or remove their entries"
+        )
+    return records
 
 
 def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
@@ -64,8 +74,8 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
     """
     if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
         raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, but {comm.get_world_size()} processes "
-            "share a batch evenly; choose a multiple of that"
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, but {comm.get_world_size()} "
+            "processes share a batch evenly; choose a multiple of that"
         )
     dataset = load_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS

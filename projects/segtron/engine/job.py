@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,14 +54,15 @@ def _train(cfg: CfgNode, resume: bool) -> None:
     output_dir = Path(cfg.OUTPUT_DIR)
     trainer = Trainer(cfg)
     trainer.resume() if resume else trainer.load()
-    if comm.is_main_process():
-        check_writable(output_dir)
-        if not resume:
-            set_earlier_run_aside(output_dir)
-        write_config(cfg)
-    comm.synchronize()
-    _log_to_file(output_dir)
-    trainer.train()
+    with contextlib.ExitStack() as stack:
+        if comm.is_main_process():
+            check_writable(output_dir)
+            if not resume:
+                stack.enter_context(set_earlier_run_aside(output_dir))
+            write_config(cfg)
+        comm.synchronize()
+        _log_to_file(output_dir)
+        trainer.train()
     logger.info("Results are in %s", output_dir)
 
 

@@ -17,9 +17,9 @@ CLIP_TYPES = ("full_model", "norm", "value")
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     """Build the SOLVER keys' optimizer.
 
-    Detectron2's SOLVER.CLIP_GRADIENTS.CLIP_TYPE "value" and "norm" clip each tensor's gradient apart
-    from the others, which changes the direction of the step. "full_model" scales all gradients
-    alike, so that their common norm is at most CLIP_VALUE, measured as NORM_TYPE says.
+    Detectron2's SOLVER.CLIP_GRADIENTS.CLIP_TYPE "value" and "norm" clip each tensor's gradient
+    apart from the others, which changes the direction of the step. "full_model" scales all
+    gradients alike, so that their common norm is at most CLIP_VALUE, measured as NORM_TYPE says.
 
     Raises:
         UserError: CLIP_TYPE is unknown.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from segtron.errors import UserError
@@ -40,21 +42,44 @@ def check_writable(output_dir: Path) -> None:
         ) from error
 
 
-def set_earlier_run_aside(output_dir: Path) -> None:
-    """Move what an earlier run wrote into `earlier_run_<n>` below the same folder.
+@contextmanager
+def set_earlier_run_aside(output_dir: Path) -> Iterator[None]:
+    """Keep what an earlier run wrote apart from what the block writes.
 
-    So a new run neither overwrites results nor mixes its curves with those of another.
+    The earlier run's files move into `earlier_run_<n>` below the same folder, so that a new run
+    neither overwrites results nor mixes its curves with others. Should the new run fail before its
+    first checkpoint, the earlier one comes back to its place and the failed one goes into
+    `failed_run_<n>`.
     """
-    if not any((output_dir / name).exists() for name in ("metrics.json", "last_checkpoint")):
+    if not _holds_run(output_dir):
+        yield
         return
-    numbers = [
-        int(path.name.rsplit("_", 1)[-1])
-        for path in output_dir.glob("earlier_run_*")
-        if path.name.rsplit("_", 1)[-1].isdigit()
-    ]
-    aside = output_dir / f"earlier_run_{max(numbers, default=0) + 1}"
-    aside.mkdir()
-    for pattern in _RUN_FILES:
-        for path in list(output_dir.glob(pattern)):
-            path.rename(aside / path.name)
+    aside = _move_run(output_dir, _next_folder(output_dir, "earlier_run"))
     logger.info("%s held an earlier run: it is in %s now.", output_dir, aside)
+    try:
+        yield
+    except BaseException:
+        if not (output_dir / "last_checkpoint").exists():
+            _move_run(output_dir, _next_folder(output_dir, "failed_run"))
+            _move_run(aside, output_dir)
+            aside.rmdir()
+            logger.info("The earlier run is back in %s.", output_dir)
+        raise
+
+
+def _holds_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("metrics.json", "last_checkpoint"))
+
+
+def _next_folder(output_dir: Path, stem: str) -> Path:
+    numbers = [path.name.rpartition("_")[2] for path in output_dir.glob(f"{stem}_*")]
+    number = max((int(number) for number in numbers if number.isdigit()), default=0) + 1
+    return output_dir / f"{stem}_{number}"
+
+
+def _move_run(source: Path, target: Path) -> Path:
+    target.mkdir(exist_ok=True)
+    for pattern in _RUN_FILES:
+        for path in list(source.glob(pattern)):
+            path.rename(target / path.name)
+    return target

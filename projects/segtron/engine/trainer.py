@@ -15,7 +15,6 @@ from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer, TrainerBa
 from detectron2.engine.defaults import AMPTrainer
 from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter
 from torch import nn
@@ -27,6 +26,7 @@ from segtron.engine.optimizer import build_optimizer
 from segtron.engine.progress import ProgressWriter
 from segtron.errors import UserError
 from segtron.evaluation import build_evaluators
+from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import Checkpointer, load_weights
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,8 @@ class Trainer(DefaultTrainer):
                 ProgressWriter(self.max_iter, self.cfg.SOLVER.IMS_PER_BATCH),
                 JSONWriter(str(output_dir / "metrics.json")),
             ]
-            # The last of all hooks, so that they see what the evaluation found. Not before now, since
-            # a writer opens its file at once.
+            # The last of all hooks, so that they see what the evaluation found. Not before now,
+            # since a writer opens its file at once.
             self.register_hooks(
                 [hooks.PeriodicWriter(writers, period=_METRICS_PERIOD), CurvePlotter(output_dir)]
             )
@@ -208,8 +208,8 @@ def evaluate(
         test_loaders: a loader for each data set's name.
 
     Returns:
-        On the main process, metrics in percent by task and name, `{"segm": {"AP": …}}`; with several
-        data sets, one such dict for each name. Elsewhere an empty dict.
+        On the main process, metrics in percent by task and name, `{"segm": {"AP": …}}`; with
+        several data sets, one such dict for each name. Elsewhere an empty dict.
     """
     results = {}
     for name, loader in test_loaders.items():

@@ -13,10 +13,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
-from detectron2.modeling import build_model
 
 from segtron.data.register import thing_classes
 from segtron.errors import UserError
+from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights
 from segtron.modeling.device import resolve_device
 

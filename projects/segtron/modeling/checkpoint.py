@@ -49,9 +49,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 class Checkpointer(DetectionCheckpointer):
     """Detectron2's checkpointer with safe loading, strict matching and atomic writing.
 
-    Where Detectron2 skips what doesn't fit and goes on with a warning, this one raises: a model that
-    is resumed or scored with part of its weights at random is a mistake. `load_weights` is the lenient
-    way, for a model that starts from another one's weights.
+    Where Detectron2 skips what doesn't fit and goes on with a warning, this one raises: a model
+    that is resumed or scored with part of its weights at random is a mistake. `load_weights` is the
+    lenient way, for a model that starts from another one's weights.
     """
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
@@ -65,8 +65,8 @@ class Checkpointer(DetectionCheckpointer):
             What the checkpoint holds besides.
 
         Raises:
-            UserError: the file is missing, can't be downloaded, is no checkpoint, would run code, or
-                doesn't fit the model.
+            UserError: the file is missing, can't be downloaded, is no checkpoint, would run code,
+                or doesn't fit the model.
         """
         return super().load(fetch(path), checkpointables=checkpointables)
 
@@ -100,8 +100,8 @@ class Checkpointer(DetectionCheckpointer):
             raise UserError(f"the weights do not fit the model: {_describe(incompatible)}")
         if missing:
             raise UserError(
-                f"the weights lack {len(missing)} of the model's tensors, {missing[0]} the first of "
-                "them; were they trained with another config?"
+                f"the weights lack {len(missing)} of the model's tensors, first of them "
+                f"{missing[0]}; were they trained with another config?"
             )
         return incompatible
 
@@ -168,8 +168,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint file as data: tensors, arrays, numbers, strings and containers of them.
 
     Returns:
-        A dict with "model", a flat mapping of names to tensors or arrays, and whatever else the file
-        holds.
+        A dict with "model", a flat mapping of names to tensors or arrays, and whatever else the
+        file holds.
 
     Raises:
         UserError: it is no checkpoint, is truncated, or holds objects that would run code.

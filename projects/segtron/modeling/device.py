@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def resolve_device(cfg: CfgNode) -> CfgNode:
-    """Turn a config that asks for a GPU on a machine without one into a config for the CPU, and say so.
+    """Let a config that asks for a GPU run on a machine without one: on the CPU, and say so.
 
     Args:
         cfg: frozen or not; not changed.

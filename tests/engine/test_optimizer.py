@@ -1,0 +1,53 @@
+"""Gradient clipping of the whole model, by values worked out by hand."""
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from segtron.config import get_default_config
+from segtron.engine.optimizer import build_optimizer
+from segtron.errors import UserError
+
+
+@pytest.fixture
+def cfg() -> CfgNode:
+    cfg = get_default_config()
+    cfg.SOLVER.BASE_LR = 1.0
+    cfg.SOLVER.MOMENTUM = 0.0
+    cfg.SOLVER.WEIGHT_DECAY = 0.0
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "full_model"
+    return cfg
+
+
+def step(cfg: CfgNode, gradients: list[float]) -> list[float]:
+    """How far one step moves parameters of one number each."""
+    model = nn.ParameterList([nn.Parameter(torch.zeros(1)) for _ in gradients])
+    optimizer = build_optimizer(cfg, model)
+    for parameter, gradient in zip(model, gradients, strict=True):
+        parameter.grad = torch.tensor([gradient])
+    optimizer.step()
+    return [-parameter.item() for parameter in model]
+
+
+def test_all_gradients_are_scaled_alike(cfg: CfgNode) -> None:
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 1.0
+    assert step(cfg, [3.0, 4.0]) == pytest.approx([0.6, 0.8], abs=1e-5)
+
+
+def test_small_gradients_stay(cfg: CfgNode) -> None:
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 10.0
+    assert step(cfg, [3.0, 4.0]) == [3.0, 4.0]
+
+
+def test_detectron2s_own_kinds_still_clip_each_tensor(cfg: CfgNode) -> None:
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "norm"
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 1.0
+    assert step(cfg, [3.0, 0.5]) == pytest.approx([1.0, 0.5], abs=1e-5)
+
+
+def test_an_unknown_kind_is_named(cfg: CfgNode) -> None:
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "model"
+    with pytest.raises(UserError, match="'model'; known: full_model"):
+        build_optimizer(cfg, nn.Linear(1, 1))
