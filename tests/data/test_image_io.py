@@ -60,7 +60,9 @@ def test_size_is_bounded_before_decoding(tmp_path, monkeypatch):
 
 
 def test_truncated_and_foreign_files_are_named(tmp_path):
-    whole = save(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (40, 40, 3), "u1"))
+    whole = save(
+        tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (40, 40, 3), "u1")
+    )
     half = tmp_path / "half.png"
     half.write_bytes(whole.read_bytes()[:2000])
     text = tmp_path / "text.png"
