@@ -18,6 +18,7 @@ from segtron.data.toytown.light import Light
 
 SUPERSAMPLING = 2
 _SHIFT = 4  # fractional bits of the coordinates handed to OpenCV
+_UNITS = SUPERSAMPLING << _SHIFT  # of those coordinates, a pixel of the final image
 _LIMIT = 1 << 24  # of those coordinates: OpenCV's fixed-point lines overflow far beyond
 
 Color = np.ndarray | Sequence[float]
@@ -84,14 +85,15 @@ class Sprite:
     def __init__(self, canvas: Canvas, x0: int, y0: int, x1: int, y1: int) -> None:
         self.canvas = canvas
         self._origin = np.array([x0, y0])
+        # OpenCV's whole coordinates are pixel centres, ours pixel edges: hence half a pixel; and
+        # half a unit to round.
+        self._offset = self._origin * _UNITS + ((1 << _SHIFT) / 2 - 0.5)
         k = SUPERSAMPLING
         self.pixels = canvas.image[y0 * k : y1 * k, x0 * k : x1 * k]
         self.coverage = np.zeros(self.pixels.shape[:2], dtype=np.uint8)
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:
-        # OpenCV's whole coordinates are pixel centres, ours pixel edges: hence the half.
-        local = (np.asarray(points) - self._origin) * SUPERSAMPLING - 0.5
-        fixed = np.rint(local * (1 << _SHIFT))
+        fixed = np.asarray(points) * _UNITS - self._offset
         return np.minimum(np.maximum(fixed, -_LIMIT), _LIMIT).astype(np.int32)
 
     def fill(self, points: np.ndarray, color: Color | None, *, covers: bool = True) -> None:

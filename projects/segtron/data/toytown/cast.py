@@ -1,11 +1,10 @@
 """Who is in a scene and where: things are drawn first, then given places where they can be seen."""
 
-# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,11 +40,15 @@ class Actor:
         a, b = self.width / 2, self.length / 2
         return self.pose.world(np.array([(-a, 0, -b), (a, 0, -b), (a, 0, b), (-a, 0, b)]))
 
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Its footprint x0, z0, x1, z1."""
+    @cached_property
+    def _bounds(self) -> tuple[float, float, float, float]:
         corners = self.corners()
         (x0, _, z0), (x1, _, z1) = corners.min(axis=0), corners.max(axis=0)
         return float(x0), float(z0), float(x1), float(z1)
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Its footprint x0, z0, x1, z1."""
+        return self._bounds
 
     def box(self) -> np.ndarray:
         """Its box x0, y0, x1, y1 in the image."""
@@ -118,7 +121,7 @@ def _towed(
     rng: np.random.Generator, design: Any, actor: Actor, placed: list[Actor], camera: Camera
 ) -> list[Actor]:
     """Now and then a caravan or trailer behind a car."""
-    if not isinstance(design, Car) or rng.random() > 0.07:
+    if not isinstance(design, Car) or rng.random() > 0.2:
         return []
     load = Caravan.sample(rng)
     gap = design.length / 2 + load.length / 2 + 0.9

@@ -1,7 +1,5 @@
 """Buses, trucks and trams."""
 
-# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
-
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """People and what they ride: figures of limbs around joints in space, so that any view works."""
 
-# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -131,6 +129,8 @@ def _head(
         return
     if clothes.long_hair:
         mane = circle(point + (-0.3 * sideways * r, 0.35 * r), r * 1.08, 1.45)
+        if towards > 0.3:  # seen from the front it falls behind the shoulders
+            mane[:, 1] = np.minimum(mane[:, 1], point[1] + 0.8 * r)
         sprite.fill(mane, hair * 0.92)
     sprite.fill(circle(point, r, 1.12), hair if towards < -0.3 else clothes.skin * factor)
     cap = circle(point + (-0.28 * sideways * r, -0.22 * r), r * 1.06, 1.0)
@@ -334,7 +334,7 @@ class Crowd:
 
 
 def _ring(radius: float, center: float, thickness: float) -> np.ndarray:
-    """A tyre's outer and inner edge (2, 20, 3)."""
+    """A tyre's outer and inner edge (2, 28, 3)."""
     return np.stack(
         [wheel(radius, center, radius, 0.0), wheel(radius - thickness, center, radius, 0.0)]
     )

@@ -77,20 +77,20 @@ def make_scene(seed: int, split: int, index: int, size: tuple[int, int]) -> Scen
     if rng.random() < 0.4:
         _paint_border(canvas)
     image = _develop(canvas.finished_image(), light, rng)
-    annotations = _tidy(canvas.annotations, camera)
-    return Scene(image, render_instance_ids(annotations, size), annotations)
+    annotations = _tidy(canvas.annotations, size)
+    instance_ids, _ = render_instance_ids(annotations, size)
+    return Scene(image, instance_ids, annotations)
 
 
-def render_instance_ids(annotations: list[Annotation], size: tuple[int, int]) -> np.ndarray:
-    """Draw polygons as Cityscapes' own json2instanceImg does: uint16 (height, width)."""
-    ids, _ = _render(annotations, size)
-    return ids
-
-
-def _render(
+def render_instance_ids(
     annotations: list[Annotation], size: tuple[int, int]
 ) -> tuple[np.ndarray, list[int | None]]:
-    """The id map, and the id of each annotation (None for labels that aren't drawn)."""
+    """Draw polygons as Cityscapes' own json2instanceImg does.
+
+    Returns:
+        The id map, uint16 (height, width); and the id that each annotation was drawn with, None
+        for labels that are never drawn.
+    """
     image = Image.new("I", (size[1], size[0]), 0)
     drawer = ImageDraw.Draw(image)
     counts: dict[str, int] = {}
@@ -111,10 +111,9 @@ def _render(
     return np.array(image, dtype=np.uint16), drawn
 
 
-def _tidy(annotations: list[Annotation], camera: Camera) -> list[Annotation]:
+def _tidy(annotations: list[Annotation], size: tuple[int, int]) -> list[Annotation]:
     """Drop things that nothing is seen of; what is left of a few pixels is 'dynamic'."""
-    size = (camera.height, camera.width)
-    ids, drawn = _render(annotations, size)
+    ids, drawn = render_instance_ids(annotations, size)
     areas = np.bincount(ids.ravel(), minlength=34000)
     smallest = max(10.0, SMALLEST_INSTANCE * ids.size)
     kept = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_ANGLES = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+_ANGLES = np.linspace(0, 2 * np.pi, 28, endpoint=False)
 CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 def circle(center: np.ndarray, radius: float, stretch: float = 1.0) -> np.ndarray:
-    """A circle (20, 2), or an ellipse `stretch` times as high as wide."""
+    """A circle (28, 2), or an ellipse `stretch` times as high as wide."""
     return np.asarray(center) + CIRCLE * (radius, radius * stretch)
 
 
@@ -30,7 +30,7 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
 
 
 def wheel(radius: float, center: float, height: float, lateral: float) -> np.ndarray:
-    """A circle (20, 3) in the plane along the vehicle: right, up, forward."""
+    """A circle (28, 3) in the plane along the vehicle: right, up, forward."""
     points = np.empty((len(CIRCLE), 3))
     points[:, 0] = lateral
     points[:, 1] = height + CIRCLE[:, 1] * radius

@@ -1,7 +1,5 @@
 """What stands along a street and isn't a thing: houses, trees, fences, lamps, lights, signs."""
 
-# ruff: noqa: RUF005 - points plus tuples are sums of arrays here, not concatenations
-
 from __future__ import annotations
 
 import numpy as np
@@ -173,6 +171,9 @@ def _paint_wall(
     glass = (np.array([70.0, 88.0, 104.0]) * 0.75 + 0.25 * light.horizon) * (0.45 + 0.5 * factor)
     panes = face.quads(u - half, u + half, v, v + tall)
     sprite.fill_all(panes, glass, covers=False)
+    coarse = 0.6 * np.ptp(outline[:, 0]) < columns  # windows of less than a pixel
+    if coarse and not light.lit:
+        return
     upper = face.quads(u - half, u + half, v + 0.55 * tall, v + tall)
     sprite.fill_all(upper, 0.75 * glass + 0.25 * light.zenith, covers=False)
     lit = rng.random(len(u)) < (0.45 if light.lit else 0.04)
@@ -245,7 +246,7 @@ def paint_tree(canvas: Canvas, pose: Pose, height: float, rng: np.random.Generat
     palette = AUTUMN if rng.random() < 0.1 else GREENS
     green = palette[rng.integers(len(palette))] * rng.uniform(0.9, 1.1)
     pixel = scale * crown
-    lobes = int(np.clip(pixel / 2, 7, 14))
+    lobes = int(np.clip(pixel / 2, 5, 14))
     _paint_foliage(sprite, middle, pixel, 1.1, green * factor, light, lobes, rng)
     sprite.model(0.1)
     sprite.fade(pose.z)
@@ -269,28 +270,26 @@ def _paint_foliage(
         + radius * np.column_stack([np.cos(angle), np.sin(angle) * stretch]) * distance[:, None]
     )
     sizes = radius * rng.uniform(0.34, 0.52, lobes)
-    leaf = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    leaf = np.linspace(0, 2 * np.pi, 28 if radius > 12 else 14, endpoint=False)
+    ray = np.column_stack([np.cos(leaf), np.sin(leaf)])
 
-    def clump(spot: np.ndarray, size: float) -> np.ndarray:
-        ragged = size * (1 + 0.1 * rng.standard_normal(len(leaf)))
-        return spot + np.column_stack([np.cos(leaf), np.sin(leaf)]) * ragged[:, None]
+    def clumps(shift: float, share: float) -> np.ndarray:
+        """Ragged outlines (lobes, n, 2), moved towards the sun by a share of their size."""
+        size = sizes * share * (1 + 0.1 * rng.standard_normal((len(leaf), lobes)))
+        middle = spots + towards_sun * (sizes * shift)[:, None]
+        return middle[:, None] + size.T[..., None] * ray
 
-    sprite.fill(circle(center, radius * 0.7, stretch), green * 0.66)
-    for spot, size in zip(spots, sizes, strict=True):
-        sprite.fill(clump(spot, size), green * 0.7)
     towards_sun = np.array([light.side, -0.7]) / np.hypot(light.side, 0.7)
     height = (spots - center) @ towards_sun / max(radius, 1e-6)
+    sprite.fill(circle(center, radius * 0.7, stretch), green * 0.66)
+    for clump in clumps(0.0, 1.0):
+        sprite.fill(clump, green * 0.7)
+    tones = 0.84 + 0.26 * np.clip(height + 0.3, -0.5, 1)
+    bodies, highlights = clumps(0.22, 0.78), clumps(0.42, 0.45)
     for index in np.argsort(height):
-        spot, size = spots[index], sizes[index]
-        tone = 0.84 + 0.26 * float(np.clip(height[index] + 0.3, -0.5, 1))
-        sprite.fill(
-            clump(spot + towards_sun * size * 0.22, size * 0.78), green * tone, covers=False
-        )
-        sprite.fill(
-            clump(spot + towards_sun * size * 0.42, size * 0.45),
-            green * (tone + 0.14),
-            covers=False,
-        )
+        sprite.fill(bodies[index], green * tones[index], covers=False)
+        if radius > 6:
+            sprite.fill(highlights[index], green * (tones[index] + 0.14), covers=False)
     if radius > 9:  # single leaves catch the light
         count = int(min(160, radius * 3))
         where = spots[rng.integers(lobes, size=count)]

@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import cv2
@@ -60,6 +62,7 @@ def make_toytown(
         >>> make_toytown("datasets/toytown", train=20, val=5)
     """
     root = Path(root)
+    target = root.resolve()
     settings = _checked_settings(train, val, size, seed)
     if _holds(root, settings):
         return
@@ -70,15 +73,13 @@ def make_toytown(
         for index in range(count)
     ]
     try:
-        root.absolute().parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(
-            tempfile.mkdtemp(
-                prefix=f"{root.name}.partial-{os.getpid()}-", dir=root.absolute().parent
-            )
+            tempfile.mkdtemp(prefix=f"{target.name}.partial-{os.getpid()}-", dir=target.parent)
         )
     except OSError as error:
         raise UserError(
-            f"{root}: can't be written ({error.strerror}); choose another folder"
+            f"{root}: can't be written ({error.strerror or error}); choose another folder"
         ) from error
     try:
         partial.chmod(0o777 & ~_umask())
@@ -89,16 +90,16 @@ def make_toytown(
         _write_scenes(partial, jobs, size, seed, workers, progress)
         (partial / SETTINGS_FILE).write_text(json.dumps(settings, indent=1) + "\n")
         try:
-            partial.rename(root)
+            partial.rename(target)
         except OSError as error:
             if not _holds(root, settings):
                 raise UserError(
-                    f"{root}: appeared while toytown was being made ({error.strerror}); "
+                    f"{root}: appeared while toytown was being made ({error.strerror or error}); "
                     "move it away or choose another folder"
                 ) from error
     except OSError as error:
         raise UserError(
-            f"{root}: can't be written ({error.strerror}); free or choose another disk"
+            f"{root}: can't be written ({error.strerror or error}); free or choose another disk"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -163,19 +164,38 @@ def _write_scenes(
     workers: int | None,
     progress: bool,
 ) -> None:
-    workers = min(workers or len(os.sched_getaffinity(0)), len(jobs))
+    workers = workers or min(_cores(), 1 + len(jobs) // 8)
     arguments = [(str(root), split, index, size, seed) for split, index in jobs]
     bar = tqdm(total=len(jobs), desc="toytown", unit="image", disable=not progress)
     with bar:
         if workers == 1:
             _follow(map(_write_scene, arguments), bar)
             return
-        # Spawned, not forked: the caller may hold threads or a device.
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(workers, mp_context=_process_context())
         try:
             _follow(pool.map(_write_scene, arguments, chunksize=4), bar)
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"a process that drew toytown was killed, perhaps for memory; "
+                f"free some, or choose a size below {size[0]} {size[1]}"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _process_context() -> BaseContext:
+    """Fresh processes, since the caller may hold threads or a device; imports are done once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _follow(results: Iterable[None], bar: tqdm) -> None:
