@@ -362,7 +362,7 @@ class Environment:
             )
         print(
             f"Setting up .venv with {interpreter}, once: {FETCHED} GB to fetch, {KEPT} GB on disk, "
-            "two minutes and more with the network's speed.",
+            "two minutes or more, depending on the network.",
             file=sys.stderr,
         )
         self._run([interpreter.path, "-I", "-m", "venv", self.venv], "[1/5] empty environment")
