@@ -12,7 +12,7 @@ from detectron2.utils.logger import setup_logger
 from segtron import command_line
 from segtron.config import load_config
 from segtron.errors import UserError
-from segtron.visualization.results import visualize_results
+from segtron.visualization.results import last_scores, visualize_results
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,6 +61,8 @@ def main() -> None:
         number=args.number,
         min_score=cfg.TEST.DRAW_SCORE_THRESH if threshold is None else threshold,
     )
+    for score in last_scores(args.output_dir / "metrics.json"):
+        print(score)
     for folder in folders:
         print(f"pictures, worst first, are in {folder}; {folder / 'overview.png'} shows the worst")
 

@@ -47,6 +47,17 @@ def test_detectron2s_own_kinds_still_clip_each_tensor(cfg: CfgNode) -> None:
     assert step(cfg, [3.0, 0.5]) == pytest.approx([1.0, 0.5], abs=1e-5)
 
 
+def test_adamws_first_step_is_the_learning_rate_whatever_the_gradient(cfg: CfgNode) -> None:
+    cfg.SOLVER.OPTIMIZER = "AdamW"
+    assert step(cfg, [3.0, -0.004]) == pytest.approx([1.0, -1.0], abs=1e-5)
+
+
+def test_an_unknown_optimizer_is_named(cfg: CfgNode) -> None:
+    cfg.SOLVER.OPTIMIZER = "Adam"
+    with pytest.raises(UserError, match="'Adam'; known: SGD, AdamW"):
+        build_optimizer(cfg, nn.Linear(1, 1))
+
+
 def test_an_unknown_kind_is_named(cfg: CfgNode) -> None:
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "model"
     with pytest.raises(UserError, match="'model'; known: full_model"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from segtron.errors import UserError
 from segtron.evaluation.image_quality import match_instances
 from segtron.evaluation.masks import encode_mask
 from segtron.visualization.comparison import draw_comparison
-from segtron.visualization.results import load_image_results, visualize_results
+from segtron.visualization.results import last_scores, load_image_results, visualize_results
 
 
 def square(x0, y0, side=20):
@@ -134,3 +135,17 @@ def test_pictures_can_be_opened(run):
     for path in folder.iterdir():
         with Image.open(path) as image:
             image.load()
+
+
+def test_last_scores_name_their_protocol(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.json"
+    assert last_scores(metrics) == []
+    metrics.write_text(
+        '{"iteration": 1, "segm/AP": 10.0}\n'
+        '{"iteration": 2, "segm/AP": 36.21, "cityscapes_segm/AP": 30.0, "segm/AP50": 60.0}\n'
+        '{"iteration": 2, "total_loss": 1.0}\n'
+    )
+    assert last_scores(metrics) == [
+        "segm/AP 36.2 by COCO's protocol",
+        "cityscapes_segm/AP 30.0 by Cityscapes' protocol",
+    ]

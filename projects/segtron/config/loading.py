@@ -11,12 +11,15 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
+from segtron.config.checks import check_values
 from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
 
 BASE_KEY = "_BASE_"
 # Fields of a DATASETS.REGISTER entry that hold a path.
 REGISTER_PATH_FIELDS = ("json", "images", "labels", "panoptic")
+# More than any config has; an alias (*) in YAML can make a small file endless.
+_MOST_VALUES, _MOST_LEVELS = 100_000, 32
 
 Completion = Callable[[CfgNode, frozenset[str]], None]
 _completions: list[Completion] = []
@@ -49,7 +52,8 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
 
     Raises:
         UserError: the file is missing or is no YAML mapping, a key is unknown, a value has another
-            type than the default, or the config contradicts the data.
+            type than the default or is none that the key can have, or the config contradicts the
+            data.
 
     Example:
         >>> cfg = load_config("configs/toytown/mask_rcnn_lite0_FPN.yaml", ["SOLVER.MAX_ITER",
@@ -67,6 +71,7 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     _merge(cfg, tree, str(path))
     given = set(_leaves(tree))
     given |= _merge_opts(cfg, [str(opt) for opt in opts])
+    check_values(cfg)
     for complete in _completions:
         complete(cfg, frozenset(given))
     cfg.freeze()
@@ -110,20 +115,24 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         problem = " ".join(str(getattr(error, "problem", error)).split())
         raise UserError(f"{path}, line {_line(error)}: broken YAML ({problem})") from error
+    except (ValueError, RecursionError) as error:  # a date in a 13th month, a thousand brackets
+        raise UserError(f"{path}: broken YAML ({error})") from error
     if tree is None:
         tree = {}
+    _check_extent(tree, path)
     if not isinstance(tree, dict):
         raise UserError(
             f"{path}: a config is a YAML mapping of keys to values, not a {type(tree).__name__}"
         )
     _resolve_register(tree, path)
     bases = tree.pop(BASE_KEY, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise UserError(
+            f"{path}: {BASE_KEY} is {bases!r}; it must be a file name or a list of them"
+        )
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        if not isinstance(base, str):
-            raise UserError(
-                f"{path}: {BASE_KEY} is {base!r}; it must be a file name or a list of them"
-            )
+    for base in bases:
         _overlay(merged, _read_chain(path.parent / Path(base).expanduser(), (*seen, path)))
     _overlay(merged, tree)
     return merged
@@ -132,6 +141,20 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
 def _line(error: yaml.YAMLError) -> int | str:
     mark = getattr(error, "problem_mark", None)
     return "?" if mark is None else mark.line + 1
+
+
+def _check_extent(tree: Any, path: Path) -> None:
+    count, waiting = 0, [(tree, 0)]
+    while waiting:
+        node, level = waiting.pop()
+        count += 1
+        if count > _MOST_VALUES or level > _MOST_LEVELS:
+            raise UserError(
+                f"{path} nests deeper or holds more than a config can; does an alias (*) in it "
+                "contain itself?"
+            )
+        children = node.values() if isinstance(node, dict) else node
+        waiting += [(child, level + 1) for child in children if isinstance(child, dict | list)]
 
 
 def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
@@ -185,10 +208,34 @@ def _check_keys(tree: Mapping[str, Any], cfg: CfgNode, where: str) -> None:
 
 
 def _merge(cfg: CfgNode, tree: dict[str, Any], where: str) -> None:
+    _fit_to_defaults(tree, cfg, where)
     try:
         cfg.merge_from_other_cfg(CfgNode(tree))
     except (ValueError, AssertionError, KeyError) as error:
         raise UserError(f"{where}: {_plain(error)}") from error
+
+
+def _fit_to_defaults(tree: dict[str, Any], cfg: CfgNode, where: str, group: str = "") -> None:
+    """What yacs takes too strictly and too freely: a whole number is a float, nothing no value."""
+    for key, value in tree.items():
+        if key not in cfg:
+            raise UserError(
+                f"{where}: {group}{key} is one key with dots; nest it, "
+                + "".join(f"{part}: {{" for part in key.split(".")[:-1])
+                + f"{key.split('.')[-1]}: …"
+                + "}" * key.count(".")
+            )
+        if isinstance(value, dict) and isinstance(cfg[key], CfgNode):
+            _fit_to_defaults(value, cfg[key], where, f"{group}{key}.")
+            continue
+        decoded = CfgNode._decode_cfg_value(value)
+        if decoded is None and cfg[key] is not None:
+            raise UserError(
+                f"{where}: {group}{key} has no value; give it one or leave the key out, for "
+                f"{cfg[key]!r}"
+            )
+        if isinstance(cfg[key], float) and type(decoded) is int:
+            tree[key] = float(decoded)
 
 
 def _merge_opts(cfg: CfgNode, opts: list[str]) -> set[str]:
@@ -199,10 +246,10 @@ def _merge_opts(cfg: CfgNode, opts: list[str]) -> set[str]:
         )
     for key, value in zip(opts[::2], opts[1::2], strict=True):
         _check_keys({key: value}, cfg, "command line")
-        try:
-            cfg.merge_from_list([key, value])
-        except (ValueError, AssertionError, KeyError) as error:
-            raise UserError(f"command line: {_plain(error)}") from error
+        tree: Any = value
+        for part in reversed(key.split(".")):
+            tree = {part: tree}
+        _merge(cfg, tree, "command line")
     for entry in cfg.DATASETS.REGISTER:
         for field in REGISTER_PATH_FIELDS:
             if isinstance(entry, dict) and isinstance(entry.get(field), str):

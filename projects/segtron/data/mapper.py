@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import detectron2.data.transforms as T
+import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper, detection_utils
@@ -101,6 +102,10 @@ class SegmentationMapper(DatasetMapper):
             for annotation in record.pop("annotations")
             if not annotation.get("iscrowd", 0)
         ]
+        for annotation in annotations:
+            if isinstance(annotation.get("segmentation"), np.ndarray):
+                # pycocotools decodes into memory that can't be written, which torch warns of.
+                annotation["segmentation"] = annotation["segmentation"].copy()
         polygons = all(isinstance(a.get("segmentation"), list) for a in annotations)
         instances = detection_utils.annotations_to_instances(
             annotations,

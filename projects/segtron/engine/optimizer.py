@@ -1,17 +1,19 @@
-"""Detectron2's optimizers, with gradients clipped by the norm of the whole model."""
+"""Optimizers by config: SGD or AdamW, gradients clipped by tensor or by the whole model."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.solver import build_optimizer as build_detectron2_optimizer
+from detectron2.solver import build_optimizer as build_sgd
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from torch import nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from segtron.errors import UserError
 
 CLIP_TYPES = ("full_model", "norm", "value")
+OPTIMIZERS = ("SGD", "AdamW")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
@@ -22,19 +24,26 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     gradients alike, so that their common norm is at most CLIP_VALUE, measured as NORM_TYPE says.
 
     Raises:
-        UserError: CLIP_TYPE is unknown.
+        UserError: OPTIMIZER or CLIP_TYPE is unknown.
     """
+    if cfg.SOLVER.OPTIMIZER not in OPTIMIZERS:
+        raise UserError(
+            f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; known: {', '.join(OPTIMIZERS)}"
+        )
+    build = build_sgd if cfg.SOLVER.OPTIMIZER == "SGD" else _build_adamw
     clip = cfg.SOLVER.CLIP_GRADIENTS
-    if clip.ENABLED and clip.CLIP_TYPE not in CLIP_TYPES:
+    if not clip.ENABLED:
+        return build(cfg, model)
+    if clip.CLIP_TYPE not in CLIP_TYPES:
         raise UserError(
             f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE is {clip.CLIP_TYPE!r}; known: {', '.join(CLIP_TYPES)}"
         )
-    if not clip.ENABLED or clip.CLIP_TYPE != "full_model":
-        return build_detectron2_optimizer(cfg, model)
+    if clip.CLIP_TYPE != "full_model":
+        return build(cfg, model)
     without = cfg.clone()
     without.defrost()
     without.SOLVER.CLIP_GRADIENTS.ENABLED = False
-    optimizer = build_detectron2_optimizer(without, model)
+    optimizer = build(without, model)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def clip_all(*_: Any) -> None:
@@ -44,3 +53,16 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     # just before it.
     optimizer.register_step_pre_hook(clip_all)
     return optimizer
+
+
+def _build_adamw(cfg: CfgNode, model: nn.Module) -> Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) over the parameter groups that Detectron2 gives SGD."""
+    groups = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+    )
+    adamw = AdamW(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+    return maybe_add_gradient_clipping(cfg, adamw)

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "coco_instances_results.json"
 ON_OVERVIEW = 12
+# Whose rules a score follows, by the name that it has in metrics.json.
+PROTOCOLS = {"bbox": "COCO's", "segm": "COCO's", "cityscapes_segm": "Cityscapes'"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,30 @@ def visualize_results(
         )
         folders.append(folder)
     return folders
+
+
+def last_scores(metrics_file: Path) -> list[str]:
+    """The overall scores of a run's last evaluation, each with the name of its protocol.
+
+    Args:
+        metrics_file: metrics.json of a run; it may be missing.
+
+    Returns:
+        A line for each kind of AP, such as "segm/AP 36.2 by COCO's protocol".
+    """
+    lines = metrics_file.read_text(encoding="utf-8").splitlines() if metrics_file.is_file() else []
+    for line in reversed(lines):
+        scores = {
+            name: value
+            for name, value in json.loads(line).items()
+            if name.endswith("/AP") and name.split("/")[-2] in PROTOCOLS
+        }
+        if scores:
+            return [
+                f"{name} {value:.1f} by {PROTOCOLS[name.split('/')[-2]]} protocol"
+                for name, value in scores.items()
+            ]
+    return []
 
 
 def load_image_results(name: str, results_file: Path, min_score: float) -> list[ImageResult]:
