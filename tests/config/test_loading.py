@@ -55,6 +55,20 @@ def test_detectron2s_own_config_by_name() -> None:
         ("_BASE_: gone.yaml", "gone.yaml does not exist"),
         ("_BASE_: here.yaml", "comes back to itself"),
         ("VERSION: 1", "VERSION 1 is not supported"),
+        ("_BASE_:", "_BASE_ is None"),
+        ("_BASE_: 3", "_BASE_ is 3"),
+        ("OUTPUT_DIR:", "OUTPUT_DIR has no value"),
+        ("DATASETS: {TRAIN: null}", "DATASETS.TRAIN has no value"),
+        ("MODEL.WEIGHTS: x", "nest it, MODEL: {WEIGHTS: …}"),
+        ("OUTPUT_DIR: 2020-13-45", "broken YAML"),
+        ("[" * 3000, "broken YAML"),
+        ("MODEL: &itself {MODEL: *itself}", "an alias"),
+        (
+            "\n".join(
+                ["a: &a0 {k: v}"] + [f"b{i}: &a{i + 1} [{f'*a{i}, ' * 10}]" for i in range(9)]
+            ),
+            "an alias",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -63,6 +77,13 @@ def test_a_mistake_in_a_file_is_named(tmp_path: Path, text: str, said: str) -> N
         load_config(path)
     assert said in str(error.value)
     assert "here.yaml" in str(error.value)
+
+
+def test_a_whole_number_is_a_float_where_one_is_wanted(tmp_path: Path) -> None:
+    cfg = load_config(write(tmp_path / "a.yaml", "SOLVER: {BASE_LR: 1}"), ["SOLVER.GAMMA", "2"])
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.GAMMA) == (1.0, 2.0)
+    assert isinstance(cfg.SOLVER.BASE_LR, float)
+    assert isinstance(cfg.SOLVER.GAMMA, float)
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir", "!!python/name:os.system"])
@@ -80,6 +101,7 @@ def test_a_config_runs_no_code(tmp_path: Path, tag: str) -> None:
         (["SOLVER.MAX_ITER"], "stands alone"),
         (["SOLVER.MAXITER", "3"], "did you mean SOLVER.MAX_ITER?"),
         (["SOLVER.MAX_ITER", "x"], "SOLVER.MAX_ITER"),
+        (["OUTPUT_DIR", "None"], "OUTPUT_DIR has no value"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_named(tmp_path: Path, opts: list[str], said: str) -> None:
@@ -156,6 +178,9 @@ def test_the_written_config_loads_where_the_data_is_not(tmp_path: Path) -> None:
         ("{name: x, type: coco_instance, json: a, images: b, mask: c}", "unknown field 'mask'"),
         ("{name: coco_2017_val, type: coco_instance, json: a, images: b}", "built-in"),
         ("nothing", "must be a mapping"),
+        ("{name: ../../mine, type: coco_instance, json: a, images: b}", "without slashes"),
+        ("{name: .., type: coco_instance, json: a, images: b}", "without slashes"),
+        ("{name: /mine, type: coco_instance, json: a, images: b}", "without slashes"),
     ],
 )
 def test_a_wrong_register_entry_is_named(tmp_path: Path, entry: str, said: str) -> None:

@@ -95,6 +95,11 @@ def _check_entry(entry: Any, where: str) -> None:
     for field in ("name", "type"):
         if not isinstance(entry.get(field), str):
             raise UserError(f"{where} has no {field!r}")
+    if entry["name"] != Path(entry["name"]).name or entry["name"] == "..":
+        raise UserError(
+            f"{where}: the name {entry['name']!r} can't be that of a folder, which a run makes for "
+            "the predictions on each data set; choose one without slashes"
+        )
     if entry["type"] not in ENTRY_TYPES:
         raise UserError(
             f"{where}: type {entry['type']!r} is unknown; known: {', '.join(ENTRY_TYPES)}"
@@ -143,7 +148,7 @@ def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
             if other and other != classes:
                 raise UserError(
                     f"data sets with different classes: {source} has {len(classes)} "
-                    f"({_short(classes)}), {name} has {len(other)} ({_short(other)})"
+                    f"({short(classes)}), {name} has {len(other)} ({short(other)})"
                 )
     if not classes:
         return
@@ -154,7 +159,8 @@ def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
         if key in given and node[leaf] != len(classes):
             raise UserError(
                 f"{key} is {node[leaf]}, but {source} has {len(classes)} classes "
-                f"({_short(classes)}); leave the key out and it follows from the data"
+                f"({short(classes)}); set it to {len(classes)}, or leave it out and it follows "
+                "from the data"
             )
         node[leaf] = len(classes)
 
@@ -167,5 +173,6 @@ def _num_thing_classes_keys(cfg: CfgNode) -> list[str]:
     return keys
 
 
-def _short(names: list[str]) -> str:
+def short(names: list[str]) -> str:
+    """The first few of many names, for messages."""
     return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
