@@ -18,6 +18,7 @@ from detectron2.data import (
 from detectron2.utils import comm
 
 from segtron.data.mapper import SegmentationMapper
+from segtron.data.register import short, thing_classes
 from segtron.errors import UserError
 
 
@@ -70,13 +71,15 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
     """Endless shuffled batches of SOLVER.IMS_PER_BATCH images over all processes.
 
     Raises:
-        UserError: see `load_dataset_dicts`; or the batch can't be shared by the processes evenly.
+        UserError: see `load_dataset_dicts`; or the batch can't be shared by the processes evenly;
+            or the data has other classes than the config.
     """
     if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
         raise UserError(
             f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, but {comm.get_world_size()} "
             "processes share a batch evenly; choose a multiple of that"
         )
+    _check_classes(cfg, cfg.DATASETS.TRAIN)
     dataset = load_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
@@ -89,10 +92,24 @@ def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
     """Each image of a data set once, shared by all processes.
 
     Raises:
-        UserError: see `load_dataset_dicts`.
+        UserError: see `load_dataset_dicts`; or the data has other classes than the config.
     """
+    _check_classes(cfg, [name])
     return build_detection_test_loader(
         load_dataset_dicts([name], filter_empty=False),
         mapper=SegmentationMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def _check_classes(cfg: CfgNode, names: Sequence[str]) -> None:
+    """A config that a training wrote names its classes; data that came later may have others."""
+    expected = list(cfg.DATASETS.THING_CLASSES)
+    for name in names:
+        found = thing_classes(name)
+        if expected and found and list(found) != expected:
+            raise UserError(
+                f"{name} has {len(found)} classes ({short(found)}), but the config is for "
+                f"{len(expected)} (DATASETS.THING_CLASSES: {short(expected)}); take data with the "
+                "same classes in the same order, or train from a config without that key"
+            )
