@@ -128,6 +128,9 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (broken(("images", 1, "file_name"), ...), "images[1] has no 'file_name'"),
         (broken(("images", 1, "height"), "2"), "images[1]: 'height'"),
         (broken(("images", 1, "height"), 0), "images[1] has the size"),
+        (broken(("images", 1, "height"), 2.5), "images[1] has the size"),
+        (broken(("images", 1, "height"), 10**400), "images[1] has the size"),
+        (broken(("images", 1, "id"), "b"), "images[1] has the id 'b', images[0] 5"),
         (broken(("images", 1, "id"), 5), "images[1] uses id 5 again"),
         (broken(("categories",), []), "has no categories"),
         (broken(("categories", 1, "id"), 9), "categories[1] uses id 9 again"),
@@ -135,6 +138,15 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (broken(("annotations", 0, "category_id"), 4), "annotations[0]: no category"),
         (broken(("annotations", 1, "bbox"), [1, 2, 3]), "annotations[1]: 'bbox'"),
         (broken(("annotations", 1, "bbox"), [1, 2, 3, "4"]), "annotations[1]: 'bbox'"),
+        (broken(("annotations", 1, "bbox"), [1, 2, 3, 10**400]), "annotations[1]: 'bbox'"),
+        (broken(("annotations", 1, "iscrowd"), "no"), "annotations[1]: 'iscrowd' is 'no'"),
+        (broken(("annotations", 1, "area"), "big"), "annotations[1]: 'area' is 'big'"),
+        (
+            broken(("annotations", 0, "segmentation"), [[0, 0, 1e9, 0, 9, 9]]),
+            "annotations[0]: 'segm",
+        ),
+        (broken(("annotations", 1, "segmentation", "size"), None), "has the size None"),
+        (broken(("annotations", 1, "segmentation", "size"), 3), "has the size 3"),
         (broken(("annotations", 0, "segmentation"), ...), "annotations[0] has no 'segmentation'"),
         (broken(("annotations", 0, "segmentation"), [[1, 2, 3]]), "annotations[0]: 'segm"),
         (broken(("annotations", 1, "segmentation", "size"), [3, 2]), "has the size [3, 2]"),
@@ -143,6 +155,9 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (broken(("annotations", 2, "segmentation", "counts"), "ooooooo"), "'counts'"),
         (broken(("annotations", 2, "segmentation", "counts"), "\u2603"), "'counts'"),
         (broken(("images", 0, "file_name"), "../../etc/passwd"), "outside of"),
+        (broken(("images", 0, "file_name"), ""), "outside of"),
+        (broken(("images", 0, "file_name"), "a\0b"), "outside of"),
+        (broken(("images", 0, "file_name"), "/etc/passwd"), "outside of"),
         (broken(("images",), []) | {"annotations": []}, "lists no images"),
     ],
 )
@@ -152,3 +167,24 @@ def test_a_refusal_names_the_entry(tmp_path: Path, content: Any, said: str) -> N
         load_coco_instances(path, tmp_path)
     assert said in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_what_tools_write_besides_the_standard_is_read(tmp_path: Path) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["images"][0] |= {"height": 2.0, "width": 3.0}
+    content["annotations"][0] |= {"iscrowd": None, "area": None}
+    path = tmp_path / "gt.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
+    first, _ = load_coco_instances(path, tmp_path)
+    assert (first["height"], first["width"]) == (2, 3)
+    assert isinstance(first["height"], int)
+    assert first["annotations"][0]["iscrowd"] == 0
+
+
+def test_images_may_be_links(tmp_path: Path) -> None:
+    (tmp_path / "originals").mkdir()
+    (tmp_path / "originals" / "a.jpg").touch()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").symlink_to(tmp_path / "originals" / "a.jpg")
+    first, _ = load_coco_instances(write(tmp_path, CONTENT), tmp_path / "images")
+    assert first["file_name"] == str(tmp_path / "images" / "a.jpg")

@@ -331,6 +331,22 @@ def test_json_as_converters_write_it(register):
         assert results[task]["APs"] == pytest.approx((BOTH + ONE) / 2)
 
 
+def test_json_with_nothing_and_with_lines_for_polygons(register):
+    """null for what is unknown, lengths as floats, and a line before the polygon, or instead."""
+    images, annotations, instances = two_dogs()
+    images[0] |= {"height": float(HEIGHT), "width": float(WIDTH)}
+    for entry in annotations:
+        entry |= {"area": None, "iscrowd": None}
+    line, polygon = [0.0, 0.0, 5.0, 5.0], [0.0, 0.0, 20.0, 0.0, 20.0, 10.0, 0.0, 10.0]
+    annotations[0]["segmentation"] = [line, polygon]
+    results = run(CocoInstanceEvaluator(register(images, annotations)), {1: instances})
+    assert results["segm"]["AP50"] == pytest.approx(BOTH)
+    annotations[0]["segmentation"] = [line]
+    alone = run(CocoInstanceEvaluator(register(images, annotations)), {1: instances})
+    without = run(CocoInstanceEvaluator(register(images, annotations[1:])), {1: instances})
+    np.testing.assert_equal(alone["segm"], without["segm"])
+
+
 def test_image_ids_that_are_names(register):
     images, annotations, outputs = random_data(seed=6)
     expected = run(CocoInstanceEvaluator(register(images, annotations)), outputs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from segtron.errors import UserError
 
 # What each entry of a list must have, and of which type.
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "images": {"id": (int, str), "file_name": str, "height": int, "width": int},
+    "images": {
+        "id": (int, str),
+        "file_name": str,
+        "height": (int, float),
+        "width": (int, float),
+    },
     "categories": {"id": int, "name": str},
     "annotations": {
         "image_id": (int, str),
@@ -27,6 +33,10 @@ _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "segmentation": (list, dict),
     },
 }
+
+# Coordinates beyond this many pixels are no mistake of a pixel or two, and pycocotools takes memory
+# in proportion to the length of an outline.
+_FARTHEST = 10**6
 
 
 def read_coco(json_file: Path) -> dict[str, Any]:
@@ -41,7 +51,8 @@ def read_coco(json_file: Path) -> dict[str, Any]:
             field.
     """
     try:
-        content = json.loads(json_file.read_text(encoding="utf-8"))
+        # From bytes, which may begin with a byte order mark.
+        content = json.loads(json_file.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read the annotations {json_file}: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -80,12 +91,19 @@ def _check_references(content: dict[str, Any], json_file: Path) -> None:
             seen.add(entry["id"])
     if not content["categories"]:
         raise UserError(f"{json_file} has no categories; export it with its class names")
-    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     for number, image in enumerate(content["images"]):
-        if image["height"] <= 0 or image["width"] <= 0:
+        if not all(_is_length(image[side]) for side in ("height", "width")):
             raise UserError(
                 f"{json_file}: images[{number}] has the size {image['width']} x {image['height']}"
             )
+        # Some tools write 640.0.
+        image["height"], image["width"] = int(image["height"]), int(image["width"])
+        if type(image["id"]) is not type(content["images"][0]["id"]):
+            raise UserError(
+                f"{json_file}: images[{number}] has the id {image['id']!r}, images[0] "
+                f"{content['images'][0]['id']!r}; ids must be all numbers or all text"
+            )
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for number, annotation in enumerate(content["annotations"]):
         where = f"{json_file}: annotations[{number}]"
@@ -94,14 +112,22 @@ def _check_references(content: dict[str, Any], json_file: Path) -> None:
         if annotation["category_id"] not in categories:
             raise UserError(f"{where}: no category has the id {annotation['category_id']!r}")
         if len(annotation["bbox"]) != 4 or not _all_numbers(annotation["bbox"]):
-            raise UserError(f"{where}: 'bbox' is not [x, y, width, height] in numbers")
+            raise UserError(f"{where}: 'bbox' is not [x, y, width, height] in pixels")
+        if annotation.get("iscrowd") not in (None, 0, 1):
+            raise UserError(f"{where}: 'iscrowd' is {annotation['iscrowd']!r}; it must be 0 or 1")
+        if annotation.get("area") is not None and not _all_numbers([annotation["area"]], math.inf):
+            raise UserError(f"{where}: 'area' is {annotation['area']!r}, which is no number")
         _check_segmentation(annotation["segmentation"], sizes[annotation["image_id"]], where)
 
 
-def _all_numbers(values: Iterable[Any]) -> bool:
+def _all_numbers(values: Iterable[Any], largest: float = _FARTHEST) -> bool:
     return all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= largest for v in values
     )
+
+
+def _is_length(value: float) -> bool:
+    return 0 < value <= _FARTHEST and value == int(value)
 
 
 def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) -> None:
@@ -112,7 +138,7 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
                     f"{where}: 'segmentation' has a polygon that is no list x, y, x, y, …"
                 )
         return
-    if list(segmentation.get("size", [])) != list(size):
+    if segmentation.get("size") != list(size):
         raise UserError(
             f"{where}: 'segmentation' has the size {segmentation.get('size')} [height, width], "
             f"its image {list(size)}"
@@ -121,7 +147,9 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
     # pycocotools does not check that the runs of an encoding stay inside the image.
     if isinstance(counts, list):
         fits = (
-            _all_numbers(counts) and min(counts, default=0) >= 0 and sum(counts) == math.prod(size)
+            _all_numbers(counts, math.prod(size))
+            and min(counts, default=0) >= 0
+            and sum(counts) == math.prod(size)
         )
     else:
         fits = isinstance(counts, str) and _compressed_length(counts) == math.prod(size)
@@ -182,13 +210,13 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
     if not image_dir.is_dir():
         raise UserError(f"the image folder {image_dir} of {json_file} does not exist")
     contiguous = {c["id"]: i for i, c in enumerate(categories_by_id(content))}
-    root = image_dir.resolve()
     records: dict[Any, dict[str, Any]] = {}
     for number, image in enumerate(content["images"]):
-        path = image_dir / image["file_name"]
-        if not path.resolve().is_relative_to(root):
+        path = _path_below(image_dir, image["file_name"])
+        if path is None:
             raise UserError(
-                f"{json_file}: images[{number}] names {image['file_name']}, outside of {image_dir}"
+                f"{json_file}: images[{number}] names {image['file_name']!r}, outside of "
+                f"{image_dir}"
             )
         records[image["id"]] = {
             "file_name": str(path),
@@ -199,14 +227,14 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
         }
     for annotation in content["annotations"]:
         record = records[annotation["image_id"]]
-        segmentation = _standard_segmentation(annotation["segmentation"])
+        segmentation = standard_segmentation(annotation["segmentation"])
         if segmentation:
             record["annotations"].append(
                 {
                     "bbox": annotation["bbox"],
                     "bbox_mode": BoxMode.XYWH_ABS,
                     "category_id": contiguous[annotation["category_id"]],
-                    "iscrowd": int(annotation.get("iscrowd", 0)),
+                    "iscrowd": int(annotation.get("iscrowd") or 0),
                     "segmentation": segmentation,
                 }
             )
@@ -218,10 +246,28 @@ def categories_by_id(content: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(content["categories"], key=lambda category: category["id"])
 
 
-def _standard_segmentation(segmentation: Any) -> list[list[float]] | dict[str, Any]:
+def _path_below(folder: Path, name: str) -> Path | None:
+    """The path of a file below a folder; None where the name leads out of it, or to no file.
+
+    Links are not followed: one in the folder may lead elsewhere, for whoever owns the folder made
+    it.
+    """
+    root = os.path.abspath(folder)
+    path = os.path.normpath(os.path.join(root, name))
+    if "\0" in name or path == root or os.path.commonpath([root, path]) != root:
+        return None
+    return folder / os.path.relpath(path, root)
+
+
+def standard_segmentation(segmentation: Any) -> list[list[float]] | dict[str, Any]:
+    """A COCO segmentation in the form of Detectron2's standard dicts.
+
+    Returns:
+        Compressed RLE; or the polygons that have three corners at least, perhaps none.
+    """
     if isinstance(segmentation, list):
         return [polygon for polygon in segmentation if len(polygon) >= 6]
     if isinstance(segmentation["counts"], list):
         height, width = segmentation["size"]
-        return mask_util.frPyObjects(segmentation, height, width)
+        return mask_util.frPyObjects(segmentation, int(height), int(width))
     return segmentation

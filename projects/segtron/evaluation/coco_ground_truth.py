@@ -14,6 +14,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 from pycocotools.coco import COCO
 
+from segtron.data.coco import standard_segmentation
 from segtron.evaluation.masks import as_rle
 from segtron.evaluation.model_output import thing_category_ids
 
@@ -58,9 +59,13 @@ def load_coco_ground_truth(dataset_name: str) -> CocoGroundTruth:
     category_ids = thing_category_ids(dataset_name).tolist()
     json_file = metadata.get("json_file")
     if json_file is not None:
-        with PathManager.open(json_file, "r") as file:
+        with PathManager.open(json_file, "rb") as file:
             content = json.load(file)
-        images, annotations = content["images"], content.get("annotations", [])
+        images = [
+            {"id": image["id"], "height": int(image["height"]), "width": int(image["width"])}
+            for image in content["images"]
+        ]
+        annotations = content.get("annotations", [])
     else:
         images, annotations = _from_dicts(DatasetCatalog.get(dataset_name), category_ids)
 
@@ -115,7 +120,11 @@ def _from_dicts(dicts: list[dict], category_ids: list[int]) -> tuple[list[dict],
 
 def _completed(annotation: dict, number: int, size: tuple[int, int]) -> dict:
     """An annotation with what COCO's scorer insists on and converters often leave out."""
-    completed = {"iscrowd": 0} | annotation | {"id": number}
+    given = {key: value for key, value in annotation.items() if value is not None}
+    completed = {"iscrowd": 0} | given | {"id": number}
+    if "segmentation" in completed:
+        # pycocotools would take a polygon of two corners for a box.
+        completed["segmentation"] = standard_segmentation(completed["segmentation"])
     if "area" not in completed:
         if _has_mask(completed):
             completed["area"] = float(mask_util.area(as_rle(completed["segmentation"], *size)))
@@ -125,5 +134,4 @@ def _completed(annotation: dict, number: int, size: tuple[int, int]) -> dict:
 
 
 def _has_mask(annotation: dict) -> bool:
-    segmentation = annotation.get("segmentation")
-    return isinstance(segmentation, dict) or bool(segmentation and len(segmentation[0]) >= 4)
+    return bool(annotation.get("segmentation"))
