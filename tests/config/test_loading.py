@@ -143,6 +143,16 @@ def test_a_class_count_that_contradicts_the_data_names_both(tmp_path: Path) -> N
         load_config(path)
 
 
+@pytest.mark.parametrize("config", ["toytown/mask_rcnn_lite0_FPN", "cityscapes/mask_rcnn_R_50_FPN"])
+def test_own_data_takes_the_place_of_a_configs(tmp_path: Path, config: str) -> None:
+    write_coco(tmp_path / "gt.json", ["cat", "dog", "cow"])
+    entry = "{name: config_own, type: coco_instance, json: gt.json, images: img}"
+    datasets = f"DATASETS: {{REGISTER: [{entry}], TRAIN: [config_own], TEST: [config_own]}}"
+    base = Path(__file__).parents[2] / "configs" / f"{config}.yaml"
+    cfg = load_config(write(tmp_path / "a.yaml", f"_BASE_: {base}\n{datasets}"))
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == 3
+
+
 def test_data_sets_with_different_classes_are_refused(tmp_path: Path) -> None:
     write_coco(tmp_path / "a.json", ["cat", "dog"])
     write_coco(tmp_path / "b.json", ["dog", "cat"])
