@@ -16,6 +16,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from segtron.errors import UserError
 from segtron.evaluation import CocoInstanceEvaluator, CocoInstanceMetric
 
 from .scenes import HEIGHT, WIDTH, box, ellipse, shifted
@@ -401,3 +402,10 @@ def test_bad_results_are_named():
     metric = CocoInstanceMetric()
     with pytest.raises(ValueError, match=r"frame: .* no number"):
         metric.update("frame", [{"score": float("nan")}], has_masks=False)
+
+
+def test_a_diverged_models_results_are_a_users_mistake(register):
+    images, annotations, instances = two_dogs()
+    instances.scores = instances.scores * float("nan")
+    with pytest.raises(UserError, match="no number; take a checkpoint"):
+        run(CocoInstanceEvaluator(register(images, annotations)), {1: instances})

@@ -20,6 +20,7 @@ from detectron2.structures import Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from segtron.errors import UserError
 from segtron.evaluation.coco_ground_truth import (
     CocoGroundTruth,
     coco_index,
@@ -278,11 +279,17 @@ class CocoInstanceEvaluator(DatasetEvaluator):
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for input_, output in zip(inputs, outputs, strict=True):
             instances = predicted_instances(output, self._dataset_name, len(self._category_ids))
-            self._metric.update(
-                input_["image_id"],
-                instances_to_coco_results(instances, input_["image_id"], self._category_ids),
-                has_masks=instances.has("pred_masks"),
-            )
+            try:
+                self._metric.update(
+                    input_["image_id"],
+                    instances_to_coco_results(instances, input_["image_id"], self._category_ids),
+                    has_masks=instances.has("pred_masks"),
+                )
+            except ValueError as error:
+                raise UserError(
+                    f"{self._dataset_name}: {error}; take a checkpoint from before the training "
+                    "diverged"
+                ) from error
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         metric = merge_over_processes(self._metric)
