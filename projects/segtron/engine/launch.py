@@ -37,8 +37,8 @@ def launch(
         dist_url: where the processes meet, "tcp://HOST:PORT"; needed with several machines.
 
     Raises:
-        UserError: more processes than GPUs, or several machines without `dist_url`; or what
-            `function` raised as one.
+        UserError: more processes than GPUs, or several machines without a `dist_url`, or with one
+            that is none; or what `function` raised as one.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ:
         _join_torchrun(function, args)
@@ -53,6 +53,8 @@ def launch(
         raise UserError(f"{num_processes} GPUs are asked for, but this machine has {gpus}")
     if num_machines > 1 and dist_url is None:
         raise UserError("several machines need --dist-url tcp://HOST:PORT, the same on all of them")
+    if dist_url is not None and not dist_url.startswith(("tcp://", "file://")):
+        raise UserError(f"--dist-url {dist_url} is no address; it looks like tcp://HOST:PORT")
     try:
         launch_processes(
             _call_with_its_share,
@@ -76,17 +78,23 @@ def _call_with_its_share(
     """Call `function` with a fair share of the machine's cores."""
     if processes_here > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes_here))
-    try:
-        function(*args)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+    function(*args)
+    # Not when it fails: the other processes would fail as well, for want of this one, and perhaps
+    # end before it. The error that is shown is that of the first to end.
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _join_torchrun(function: Callable[..., None], args: tuple[Any, ...]) -> None:
     local_rank = int(os.environ["LOCAL_RANK"])
     processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
     if torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        if processes_here > gpus:
+            raise UserError(
+                f"torchrun started {processes_here} processes, but this machine has {gpus} GPUs; "
+                f"give it --nproc-per-node {gpus}"
+            )
         torch.cuda.set_device(local_rank)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     comm.create_local_process_group(processes_here)
