@@ -172,3 +172,22 @@ def test_weights_to_score_with(cfg: CfgNode, tmp_path: Path) -> None:
     (tmp_path / "model_final.pth").touch()
     assert choose_weights(cfg) == str(tmp_path / "model_final.pth")
     assert choose_weights(cfg, ["MODEL.WEIGHTS", "start.pkl"]) == "start.pkl"
+
+
+def test_the_last_checkpoint_of_an_unfinished_training_counts(cfg: CfgNode, tmp_path: Path) -> None:
+    cfg.MODEL.WEIGHTS = "start.pkl"
+    for name in ("model_final.pth", "model_0000099.pth"):
+        (tmp_path / name).touch()
+    (tmp_path / "last_checkpoint").write_text("model_0000099.pth")
+    assert choose_weights(cfg) == str(tmp_path / "model_0000099.pth")
+    # The marker names a file in the same folder, and no other.
+    (tmp_path / "last_checkpoint").write_text("../elsewhere/model_0000099.pth")
+    assert choose_weights(cfg) == str(tmp_path / "model_0000099.pth")
+    (tmp_path / "model_0000099.pth").unlink()
+    assert choose_weights(cfg) == str(tmp_path / "model_final.pth")
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", {"model": Classifier(5).state_dict()})
+    with pytest.raises(UserError, match=r"a\.pth: "):
+        Checkpointer(Classifier(3)).load(str(path))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
+from detectron2.engine import train_loop
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
@@ -18,7 +19,12 @@ from segtron.engine.output_dir import check_writable, set_earlier_run_aside
 from segtron.engine.trainer import Trainer, append_metrics, evaluate
 from segtron.errors import UserError
 from segtron.files import replacing
-from segtron.modeling.checkpoint import choose_weights, load_weights
+from segtron.modeling.checkpoint import (
+    choose_weights,
+    last_checkpoint,
+    load_weights,
+    with_weights,
+)
 from segtron.modeling.device import resolve_device
 
 logger = logging.getLogger(__name__)
@@ -52,8 +58,11 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
 
 def _train(cfg: CfgNode, resume: bool) -> None:
     output_dir = Path(cfg.OUTPUT_DIR)
-    trainer = Trainer(cfg)
+    last = last_checkpoint(output_dir) if resume else None
+    trainer = Trainer(cfg if last is None else with_weights(cfg, str(last)))
     trainer.resume() if resume else trainer.load()
+    # MODEL.WEIGHTS may lie in OUTPUT_DIR: nothing is moved before all have read it.
+    comm.synchronize()
     with contextlib.ExitStack() as stack:
         if comm.is_main_process():
             check_writable(output_dir)
@@ -72,10 +81,12 @@ def _evaluate(cfg: CfgNode, opts: Sequence[str]) -> None:
     if not loaders:
         raise UserError("nothing to score: DATASETS.TEST is empty")
     weights = choose_weights(cfg, opts)
-    model = Trainer.build_model(cfg)
+    model = Trainer.build_model(with_weights(cfg, weights))
     load_weights(model, weights, strict=True)
     if comm.is_main_process():
         check_writable(output_dir)
+        if not (output_dir / "config.yaml").exists():
+            write_config(cfg)
     comm.synchronize()
     results = evaluate(cfg, model, loaders)
     if comm.is_main_process():
@@ -91,6 +102,15 @@ def write_config(cfg: CfgNode) -> None:
 def _log_to_terminal() -> None:
     for name in _LOGGERS:
         setup_logger(distributed_rank=comm.get_rank(), name=name)
+    logging.getLogger(train_loop.__name__).addFilter(_shorten_user_error)
+
+
+def _shorten_user_error(record: logging.LogRecord) -> bool:
+    """Detectron2 logs whatever ends a training with its traceback; a user's mistake has none."""
+    if record.exc_info and isinstance(record.exc_info[1], UserError):
+        record.msg, record.args = "The training ends: %s", (record.exc_info[1].sentence,)
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def _log_to_file(output_dir: Path) -> None:

@@ -55,8 +55,11 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
         data_loader = self.build_train_loader(cfg)
-        # Read now, so that a missing validation set doesn't show after hours of training.
+        # Now, so that a validation set that is missing, or that nothing can score, doesn't show
+        # after hours of training.
         self.test_loaders = {name: build_test_loader(cfg, name) for name in cfg.DATASETS.TEST}
+        for name in cfg.DATASETS.TEST:
+            self.build_evaluator(cfg, name)
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         self._trainer = _step_of(cfg)(_distribute(model), data_loader, optimizer)
@@ -80,14 +83,21 @@ class Trainer(DefaultTrainer):
         """Go on from OUTPUT_DIR's last checkpoint: weights, optimizer, schedule, iteration.
 
         Raises:
-            UserError: there is none, or it can't be loaded.
+            UserError: there is none, it can't be loaded, or it holds weights only.
         """
         if not self.checkpointer.has_checkpoint():
             raise UserError(
                 f"nothing to resume: {self.cfg.OUTPUT_DIR} holds no last_checkpoint; "
                 "leave --resume out to start a training there"
             )
-        self.checkpointer.load(self.checkpointer.get_checkpoint_file())
+        checkpoint = self.checkpointer.get_checkpoint_file()
+        self.iter = -1
+        self.checkpointer.load(checkpoint)
+        if self.iter < 0:
+            raise UserError(
+                f"nothing to resume: {checkpoint} holds weights, but not how far a training was; "
+                f"start a new one from it with MODEL.WEIGHTS {checkpoint}"
+            )
         self.start_iter = self.iter + 1
 
     def train(self) -> None:
@@ -134,7 +144,9 @@ class Trainer(DefaultTrainer):
         return built
 
     def _evaluate(self) -> dict[str, Any]:
-        return evaluate(self.cfg, self.model, self.test_loaders)
+        # Under the name by which DefaultTrainer looks for it, to hold it to TEST.EXPECTED_RESULTS.
+        self._last_eval_results = evaluate(self.cfg, self.model, self.test_loaders)
+        return self._last_eval_results
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

@@ -17,7 +17,7 @@ from detectron2.data.catalog import Metadata
 from segtron.data.register import thing_classes
 from segtron.errors import UserError
 from segtron.modeling.build import build_model
-from segtron.modeling.checkpoint import load_weights
+from segtron.modeling.checkpoint import load_weights, with_weights
 from segtron.modeling.device import resolve_device
 
 logger = logging.getLogger(__name__)
@@ -47,11 +47,8 @@ class Predictor:
         Raises:
             UserError: there is no checkpoint, it can't be loaded, or it doesn't fit the model.
         """
-        self.cfg = resolve_device(cfg).clone()
-        if weights is not None:
-            self.cfg.defrost()
-            self.cfg.MODEL.WEIGHTS = weights
-            self.cfg.freeze()
+        cfg = resolve_device(cfg)
+        self.cfg = cfg if weights is None else with_weights(cfg, weights)
         if not self.cfg.MODEL.WEIGHTS:
             raise UserError("MODEL.WEIGHTS is empty; name the checkpoint of a trained model")
         self.model = build_model(self.cfg).eval()

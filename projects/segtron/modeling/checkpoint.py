@@ -7,7 +7,7 @@ import logging
 import os
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Checkpointer(DetectionCheckpointer):
             UserError: the file is missing, can't be downloaded, is no checkpoint, would run code,
                 or doesn't fit the model.
         """
-        return super().load(fetch(path), checkpointables=checkpointables)
+        with _naming(path):
+            return super().load(fetch(path), checkpointables=checkpointables)
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write `name`.pth, whole or not at all, and let `last_checkpoint` name it."""
@@ -139,10 +140,19 @@ def load_weights(model: nn.Module, path: str, *, strict: bool) -> None:
             doesn't fit the model.
     """
     checkpointer = (Checkpointer if strict else _LenientCheckpointer)(model)
-    try:
+    with _naming(path):
         checkpointer.load(fetch(path), checkpointables=[])
+
+
+@contextlib.contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Put a checkpoint's name before a sentence that lacks it."""
+    try:
+        yield
     except UserError as error:
-        raise UserError(f"{path}: {error}" if path not in str(error) else str(error)) from error
+        if path in str(error):
+            raise
+        raise UserError(f"{path}: {error}") from error
 
 
 def fetch(path: str) -> str:
@@ -237,24 +247,43 @@ def _describe(incompatible: Any) -> str:
     return f"{name} is {tuple(shape)} in the file and {tuple(wanted)} in the model"
 
 
+def last_checkpoint(output_dir: Path) -> Path | None:
+    """The newest checkpoint that a training left in its folder, finished or not."""
+    marker = output_dir / "last_checkpoint"
+    # Only the name: a folder can be moved, and what it holds should not lead out of it.
+    names = [Path(marker.read_text().strip()).name] if marker.is_file() else []
+    paths = (output_dir / name for name in (*names, "model_final.pth"))
+    return next((path for path in paths if path.is_file()), None)
+
+
 def choose_weights(cfg: CfgNode, opts: Sequence[str] = ()) -> str:
     """The weights to predict or score with.
 
-    MODEL.WEIGHTS where the command line gives it, else what a training left in OUTPUT_DIR, else
-    MODEL.WEIGHTS of the config file (which, in a config for training, is where it starts from).
+    MODEL.WEIGHTS where the command line gives it, else the last checkpoint of a training in
+    OUTPUT_DIR, else MODEL.WEIGHTS of the config file (which, in a config for training, is where it
+    starts from).
 
     Raises:
         UserError: there are none of these.
     """
-    if "MODEL.WEIGHTS" in opts:
-        chosen = cfg.MODEL.WEIGHTS
-    else:
-        final = Path(cfg.OUTPUT_DIR) / "model_final.pth"
-        chosen = str(final) if final.is_file() else cfg.MODEL.WEIGHTS
+    trained = None if "MODEL.WEIGHTS" in opts else last_checkpoint(Path(cfg.OUTPUT_DIR))
+    chosen = cfg.MODEL.WEIGHTS if trained is None else str(trained)
     if not chosen:
         raise UserError(
-            f"no weights: {cfg.OUTPUT_DIR} holds no model_final.pth and MODEL.WEIGHTS is empty; "
+            f"no weights: {cfg.OUTPUT_DIR} holds no checkpoint and MODEL.WEIGHTS is empty; "
             "train first, or name a checkpoint"
         )
     logger.info("Weights: %s", chosen)
     return chosen
+
+
+def with_weights(cfg: CfgNode, weights: str) -> CfgNode:
+    """A frozen copy of a config with another MODEL.WEIGHTS.
+
+    A model that is built from it does not fetch weights that are about to be overwritten.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = weights
+    cfg.freeze()
+    return cfg
