@@ -25,7 +25,7 @@ setup: environment  ## set .venv up (6 GB, a few minutes the first time)
 
 demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data (10 minutes)
 	$(VENV_PYTHON) tools/train_net.py --config-file configs/toytown/mask_rcnn_lite0_FPN.yaml
-	$(VENV_PYTHON) tools/visualize_results.py output/toytown/mask_rcnn_lite0_FPN
+	$(VENV_PYTHON) tools/visualize_results.py output/toytown/mask_rcnn_lite0_FPN --number 12
 
 test: environment  ## run the tests
 	$(VENV_PYTHON) -m pytest -q

@@ -33,7 +33,8 @@ class ProgressWriter(EventWriter):
         """Show the current values of the event storage."""
         storage = get_event_storage()
         histories = storage.histories()
-        done = storage.iter + 1
+        # After the last step the storage counts one more.
+        done = min(storage.iter + 1, self._max_iter)
         parts = [
             f"{name.removeprefix('loss_')} {history.median(_WINDOW):.3g}"
             for name, history in histories.items()
