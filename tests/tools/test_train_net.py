@@ -75,13 +75,15 @@ def test_a_training_leaves_its_results(trained: Path) -> None:
     assert (trained / "ap.png").stat().st_size > 0
     predictions = trained / "inference" / "toytown_instance_seg_val"
     assert json.loads((predictions / "coco_instances_results.json").read_text())
-    last = metrics_of(trained)[-1]
-    assert last["iteration"] == 3
-    assert 0 <= last["segm/AP"] <= 100
-    assert 0 <= last["cityscapes_segm/AP"] <= 100
-    assert last["total_loss"] == pytest.approx(
-        sum(v for k, v in last.items() if k.startswith("loss_")), rel=0.5
+    losses, scores = metrics_of(trained)
+    assert losses["iteration"] == 2
+    # Each is a median over the iterations, so their sum is only near the median of the total.
+    assert losses["total_loss"] == pytest.approx(
+        sum(v for k, v in losses.items() if k.startswith("loss_")), rel=0.1
     )
+    assert scores["iteration"] == 3
+    assert 0 <= scores["segm/AP"] <= 100
+    assert 0 <= scores["cityscapes_segm/AP"] <= 100
 
 
 def test_resuming_goes_on_and_scoring_repeats_the_score(datasets: Path, trained: Path) -> None:
