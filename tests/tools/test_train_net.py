@@ -141,7 +141,7 @@ FIXED = (
     ("launcher", "options"),
     [
         ((), ("--num-gpus", "2")),
-        (("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"), ()),
+        (("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), ()),
     ],
     ids=["num-gpus", "torchrun"],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -196,10 +197,13 @@ def _distribute(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
-    # As Detectron2: batch norms are frozen or synchronized, so buffers need no broadcast.
-    return DistributedDataParallel(
-        model, device_ids=[comm.get_local_rank()] if on_gpu else None, broadcast_buffers=False
-    )
+    with warnings.catch_warnings():
+        # Newer PyTorch has another name for broadcast_buffers, which older ones do not know.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        # As Detectron2: batch norms are frozen or synchronized, so buffers need no broadcast.
+        return DistributedDataParallel(
+            model, device_ids=[comm.get_local_rank()] if on_gpu else None, broadcast_buffers=False
+        )
 
 
 def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
