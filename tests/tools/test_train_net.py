@@ -73,6 +73,8 @@ def test_a_training_leaves_its_results(trained: Path) -> None:
     for name in ("config.yaml", "model_final.pth", "last_checkpoint", "log.txt", "loss.png"):
         assert (trained / name).stat().st_size > 0
     assert (trained / "ap.png").stat().st_size > 0
+    # Not the CPU that it ran on: the config goes to other machines, too.
+    assert yaml.safe_load((trained / "config.yaml").read_text())["MODEL"]["DEVICE"] == "cuda"
     predictions = trained / "inference" / "toytown_instance_seg_val"
     assert json.loads((predictions / "coco_instances_results.json").read_text())
     losses, scores = metrics_of(trained)

@@ -37,6 +37,14 @@ AT_LEAST = {
     "MODEL.BACKBONE.FREEZE_AT": 0,
     "MODEL.ROI_HEADS.NUM_CLASSES": 1,
 }
+# Detectron2's switches for what Segtron's training path does not do. Refused, since a run that
+# leaves out what it was asked for would mislead.
+NOT_SUPPORTED = (
+    "MODEL.LOAD_PROPOSALS",
+    "MODEL.KEYPOINT_ON",
+    "TEST.PRECISE_BN.ENABLED",
+    "TEST.AUG.ENABLED",
+)
 LISTS_OF_NAMES = ("DATASETS.TRAIN", "DATASETS.TEST", "DATASETS.THING_CLASSES")
 
 
@@ -53,6 +61,9 @@ def check_values(cfg: CfgNode) -> None:
     for key, smallest in AT_LEAST.items():
         if get(key) < smallest:
             raise UserError(f"{key} is {get(key)}; it must be {smallest} or more")
+    for key in NOT_SUPPORTED:
+        if get(key):
+            raise UserError(f"{key} is True, which Segtron does not support; set it to False")
     for key in LISTS_OF_NAMES:
         for name in get(key):
             if not isinstance(name, str):

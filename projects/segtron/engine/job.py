@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.engine import train_loop
 from detectron2.utils import comm
@@ -47,7 +48,7 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
     if resume and eval_only:
         raise UserError("--resume goes on training and --eval-only does not train; choose one")
     _log_to_terminal()
-    cfg = resolve_device(load_config(config_file, opts))
+    cfg = load_config(config_file, opts)
     # A seed for each process, so that they don't augment alike.
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
     if eval_only:
@@ -58,8 +59,12 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
 
 def _train(cfg: CfgNode, resume: bool) -> None:
     output_dir = Path(cfg.OUTPUT_DIR)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     last = last_checkpoint(output_dir) if resume else None
-    trainer = Trainer(cfg if last is None else with_weights(cfg, str(last)))
+    # The config that is written keeps the device that was asked for, since it may be used on
+    # another machine.
+    here = resolve_device(cfg)
+    trainer = Trainer(here if last is None else with_weights(here, str(last)))
     trainer.resume() if resume else trainer.load()
     # MODEL.WEIGHTS may lie in OUTPUT_DIR: nothing is moved before all have read it.
     comm.synchronize()
@@ -81,7 +86,7 @@ def _evaluate(cfg: CfgNode, opts: Sequence[str]) -> None:
     if not loaders:
         raise UserError("nothing to score: DATASETS.TEST is empty")
     weights = choose_weights(cfg, opts)
-    model = Trainer.build_model(with_weights(cfg, weights))
+    model = Trainer.build_model(with_weights(resolve_device(cfg), weights))
     load_weights(model, weights, strict=True)
     if comm.is_main_process():
         check_writable(output_dir)
