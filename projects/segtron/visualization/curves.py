@@ -221,7 +221,7 @@ def running_mean(values: np.ndarray) -> np.ndarray:
 def _style(axes: Axes) -> None:
     axes.set_xlabel("iteration")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(color="#e6e8eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
