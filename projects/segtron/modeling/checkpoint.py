@@ -115,7 +115,10 @@ class _LenientCheckpointer(DetectionCheckpointer):
         names = set(checkpoint["model"])
         incompatible = super()._load_model(checkpoint)
         if names and len(incompatible.missing_keys) >= len(self.model.state_dict()):
-            raise UserError("the checkpoint has no tensor in common with the model")
+            raise UserError(
+                "the checkpoint has no tensor in common with the model; give one of the same "
+                "architecture"
+            )
         for name, shape, wanted in incompatible.incorrect_shapes:
             logger.warning(
                 "%s is %s in the weights and %s in the model: it starts anew.", name, shape, wanted
