@@ -19,19 +19,6 @@ def run(tool, *args):
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-@pytest.fixture
-def run_here(monkeypatch, capsys):
-    """Run a tool in this process, which spares it the imports; returns exit code and stderr."""
-
-    def run_tool(tool, *args):
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, args)])
-        with pytest.raises(SystemExit) as ending:
-            runpy.run_path(str(TOOLS / tool), run_name="__main__")
-        return ending.value.code, capsys.readouterr().err
-
-    return run_tool
-
-
 def assert_mistake(code, stderr, *words):
     assert code == 2, stderr
     (line,) = [line for line in stderr.splitlines() if "error: " in line]

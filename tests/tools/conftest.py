@@ -1,0 +1,34 @@
+"""Running tools as a user does, in this process."""
+
+from __future__ import annotations
+
+import logging
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detectron2.utils.logger import setup_logger
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture
+def run_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[Any, str]]:
+    """Run a tool in this process, which spares it the imports; gives exit code and stderr."""
+    # Handlers of an earlier test write to its stdout, which is closed by now.
+    setup_logger.cache_clear()
+    for name in ("fvcore", "detectron2", "segtron"):
+        logging.getLogger(name).handlers.clear()
+
+    def run_tool(tool: str, *args: Any) -> tuple[Any, str]:
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, args)])
+        with pytest.raises(SystemExit) as ending:
+            runpy.run_path(str(TOOLS / tool), run_name="__main__")
+        return ending.value.code, capsys.readouterr().err
+
+    return run_tool
