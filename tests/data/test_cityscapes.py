@@ -9,7 +9,14 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_util
 
-from segtron.data.cityscapes import THING_LABELS, label_id, load_instances
+from segtron.data.cityscapes import (
+    SEM_SEG_LABELS,
+    THING_LABELS,
+    label_id,
+    load_instances,
+    load_sem_seg,
+)
+from segtron.data.sem_seg import read_sem_seg
 from segtron.errors import UserError
 
 PERSON, RIDER, CAR, CARAVAN, ROAD = 24, 25, 26, 29, 7
@@ -112,3 +119,55 @@ def test_a_colour_picture_is_no_id_map(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(labels)
     with pytest.raises(UserError, match="one-channel"):
         load_instances(tmp_path, "val")
+
+
+def test_train_ids_are_derived_from_label_ids(tmp_path: Path, ids: np.ndarray) -> None:
+    instance_ids = write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    label_ids = instance_ids.with_name("ulm_000000_000000_gtFine_labelIds.png")
+    labels = np.array([[0, 7, 8, 11, 26, 33], [1, 29, 30, 24, 25, 9]], np.uint8)
+    Image.fromarray(np.repeat(labels, 2, axis=0)).save(label_ids)
+    (record,) = load_sem_seg(tmp_path, "val")
+    assert record["image_id"] == "ulm_000000_000000_leftImg8bit.png"
+    assert (record["height"], record["width"]) == (4, 6)
+    assert record["sem_seg_file_name"] == str(label_ids)
+    assert record["instance_ids_file_name"] == str(instance_ids)
+    expected = [[255, 0, 1, 2, 13, 18], [255, 255, 255, 11, 12, 255]]
+    assert read_sem_seg(record)[::2].tolist() == expected
+
+
+def test_the_official_train_ids_are_taken_where_somebody_made_them(
+    tmp_path: Path, ids: np.ndarray
+) -> None:
+    instance_ids = write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    for name, value in (("labelIds", 7), ("labelTrainIds", 0)):
+        path = instance_ids.with_name(f"ulm_000000_000000_gtFine_{name}.png")
+        Image.fromarray(np.full((4, 6), value, np.uint8)).save(path)
+    (record,) = load_sem_seg(tmp_path, "val")
+    # Detectron2's own mapper takes this file's values as they are.
+    assert record["sem_seg_file_name"].endswith("_gtFine_labelTrainIds.png")
+    assert (read_sem_seg(record) == 0).all()
+
+
+def test_semantic_labels_may_be_missing_in_test_only(tmp_path: Path, ids: np.ndarray) -> None:
+    write_frame(tmp_path, "test", "ulm_000000_000000", None)
+    (record,) = load_sem_seg(tmp_path, "test")
+    assert "sem_seg_file_name" not in record
+    assert (record["height"], record["width"]) == (4, 6)
+    write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    with pytest.raises(UserError, match=r"1 of 1 label files are missing.*_gtFine_labelIds\.png"):
+        load_sem_seg(tmp_path, "val")
+
+
+def test_the_official_semantic_classes_in_the_official_order() -> None:
+    assert [label.trainId for label in SEM_SEG_LABELS] == list(range(19))
+    assert [label.name for label in SEM_SEG_LABELS][:3] == ["road", "sidewalk", "building"]
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_semantic_metadata_is_detectron2s(split: str) -> None:
+    metadata = MetadataCatalog.get(f"cityscapes_fine_sem_seg_{split}")
+    assert metadata.evaluator_type == "cityscapes_sem_seg"
+    assert metadata.stuff_classes == [label.name for label in SEM_SEG_LABELS]
+    assert metadata.stuff_colors[0] == (128, 64, 128)
+    assert metadata.ignore_label == 255
+    assert metadata.stuff_dataset_id_to_contiguous_id[33] == 18

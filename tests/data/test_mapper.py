@@ -12,6 +12,7 @@ from pycocotools import mask as mask_util
 
 from segtron.config import get_default_config
 from segtron.data import SegmentationMapper, build_augmentations
+from segtron.data.sem_seg import IdEncoding
 from segtron.errors import UserError
 
 HEIGHT, WIDTH = 4, 6
@@ -160,3 +161,80 @@ def test_a_truncated_image_is_named(tmp_path: Path, suffix: str) -> None:
 def test_an_image_of_another_size_names_both(image_file: Path) -> None:
     with pytest.raises(UserError, match=r"is 6 x 4, but its annotations say 6 x 5"):
         mapper()(record_of(image_file, height=5))
+
+
+def semantic_record(image_file: Path, labels: np.ndarray, **extra: Any) -> dict[str, Any]:
+    label_file = image_file.with_name("labels.png")
+    Image.fromarray(labels.astype(np.uint8)).save(label_file)
+    record = {"file_name": str(image_file), "height": HEIGHT, "width": WIDTH, "image_id": "a"}
+    encoding = IdEncoding(values=(10, 20), ignored=(0,))
+    return record | {"sem_seg_file_name": str(label_file), "sem_seg_encoding": encoding} | extra
+
+
+LABELS = np.array([[10] * 6, [20] * 6, [0, 0, 0, 10, 10, 20], [20] * 6])
+CLASSES = np.array([[0] * 6, [1] * 6, [255, 255, 255, 0, 0, 1], [1] * 6])
+
+
+def test_semantic_labels_move_with_the_image(image_file: Path) -> None:
+    fed = mapper(T.RandomFlip(prob=1.0))(semantic_record(image_file, LABELS))
+    assert fed["sem_seg"].dtype.is_signed and fed["sem_seg"].element_size() == 8
+    np.testing.assert_array_equal(fed["sem_seg"], CLASSES[:, ::-1])
+
+
+def test_semantic_labels_are_scaled_without_mixing(image_file: Path) -> None:
+    fed = mapper(T.Resize((8, 12)))(semantic_record(image_file, LABELS))
+    assert fed["image"].shape == (3, 8, 12)
+    np.testing.assert_array_equal(fed["sem_seg"], CLASSES.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_no_semantic_labels_in_inference(image_file: Path) -> None:
+    testing = SegmentationMapper(False, augmentations=[], image_format="RGB")
+    assert "sem_seg" not in testing(semantic_record(image_file, LABELS))
+
+
+def crop_config(**crop: Any) -> Any:
+    cfg = get_default_config()
+    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.RANDOM_FLIP = (2 * HEIGHT,), "none"
+    cfg.INPUT.CROP.ENABLED, cfg.INPUT.CROP.TYPE = True, "absolute"
+    for key, value in crop.items():
+        cfg.INPUT.CROP[key] = value
+    return cfg
+
+
+@pytest.mark.parametrize(("after", "size"), [(False, (8, 8)), (True, (2, 2))])
+def test_a_crop_is_cut_before_or_after_the_resize(
+    image_file: Path, after: bool, size: tuple[int, int]
+) -> None:
+    cfg = crop_config(SIZE=[2, 2], AFTER_RESIZE=after)
+    fed = SegmentationMapper(cfg)(semantic_record(image_file, LABELS))
+    assert fed["image"].shape[1:] == fed["sem_seg"].shape == size
+
+
+def test_a_crop_larger_than_the_image_takes_all_of_it(image_file: Path) -> None:
+    cfg = crop_config(SIZE=[100, 100], AFTER_RESIZE=True)
+    fed = SegmentationMapper(cfg)(semantic_record(image_file, LABELS))
+    assert fed["image"].shape[1:] == fed["sem_seg"].shape == (2 * HEIGHT, 2 * WIDTH)
+
+
+def test_no_class_fills_more_of_a_crop_than_allowed(image_file: Path) -> None:
+    # All but one column are class 0; a crop of two columns has both classes in 1 of 5 places.
+    labels = np.full((HEIGHT, WIDTH), 10)
+    labels[:, 0] = 20
+    cfg = crop_config(SIZE=[HEIGHT, 2], SINGLE_CATEGORY_MAX_AREA=0.75)
+    cfg.INPUT.MIN_SIZE_TRAIN = (0,)
+    np.random.seed(0)
+    constrained = SegmentationMapper(cfg)
+    shares = [
+        float((constrained(semantic_record(image_file, labels))["sem_seg"] == 0).double().mean())
+        for _ in range(40)
+    ]
+    # Ten tries fail with a chance of 0.8 ** 10, one in nine.
+    assert shares.count(0.5) > 30
+
+
+def test_a_crop_by_classes_needs_semantic_labels(image_file: Path) -> None:
+    cfg = crop_config(SIZE=[2, 2], SINGLE_CATEGORY_MAX_AREA=0.75)
+    record = semantic_record(image_file, LABELS)
+    del record["sem_seg_file_name"]
+    with pytest.raises(UserError, match=r"SINGLE_CATEGORY_MAX_AREA is below 1, but image .*png"):
+        SegmentationMapper(cfg)(record)

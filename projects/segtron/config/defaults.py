@@ -19,6 +19,8 @@ def get_default_config() -> CfgNode:
     _add_model(cfg)
     _add_timm(cfg)
     _add_mask_head(cfg)
+    _add_sem_seg_head(cfg)
+    _add_unet_encoder(cfg)
     _add_solver(cfg)
     _add_test(cfg)
     return cfg
@@ -35,6 +37,8 @@ def _add_datasets(cfg: CfgNode) -> None:
     # empty, and written to OUTPUT_DIR/config.yaml, so that a trained model can name its classes
     # where the data is not.
     cfg.DATASETS.THING_CLASSES = []
+    # The same for the classes of semantic segmentation, which Detectron2 calls stuff.
+    cfg.DATASETS.STUFF_CLASSES = []
 
 
 def _add_input(cfg: CfgNode) -> None:
@@ -44,6 +48,12 @@ def _add_input(cfg: CfgNode) -> None:
     # Chance that a training image is turned upside down, on top of INPUT.RANDOM_FLIP. For views
     # from above (microscopes, drones, satellites), where down is no direction.
     cfg.INPUT.VERTICAL_FLIP_PROB = 0.0
+
+    # INPUT.CROP cuts before images are resized, as in Detectron2, or after: then all crops of TYPE
+    # "absolute" have one size however images are scaled, as is usual in semantic segmentation.
+    cfg.INPUT.CROP.AFTER_RESIZE = False
+    # INPUT.CROP.SINGLE_CATEGORY_MAX_AREA (PointRend's key) is the largest share of a crop that one
+    # class may fill; ten tries are made. It needs semantic ground truth.
 
 
 def _add_model(cfg: CfgNode) -> None:
@@ -90,6 +100,85 @@ def _add_mask_head(cfg: CfgNode) -> None:
     cfg.MODEL.ROI_MASK_HEAD.MASK_IOU.LOSS_WEIGHT = 1.0
 
 
+def _add_sem_seg_head(cfg: CfgNode) -> None:
+    # Semantic heads `FCNHead` and `UNetHead`. NAME, IN_FEATURES, NUM_CLASSES, IGNORE_VALUE,
+    # CONVS_DIM, COMMON_STRIDE, NORM and LOSS_WEIGHT are Detectron2's keys.
+
+    # Chance that a channel is zeroed before the score layers, in training.
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.0
+
+    # `FCNHead` (Long, Shelhamer & Darrell 2015). MODEL.SEM_SEG_HEAD.IN_FEATURES makes it an FCN-32s
+    # (res5), 16s (res4, res5) or 8s (res3, res4, res5).
+    cfg.MODEL.SEM_SEG_HEAD.FCN = CfgNode()
+    # 3x3 convolutions with CONVS_DIM channels between the coarsest feature and its score layer,
+    # where the paper has fc6 and fc7.
+    cfg.MODEL.SEM_SEG_HEAD.FCN.NUM_CONV = 1
+    # "learned": transposed convolutions that start bilinear; "fixed": the same, which stay so;
+    # "interpolate": plain bilinear interpolation.
+    cfg.MODEL.SEM_SEG_HEAD.FCN.UPSAMPLING = "learned"
+
+    # `UNetHead` (Ronneberger, Fischer & Brox 2015): a decoder from the coarsest of IN_FEATURES up
+    # to COMMON_STRIDE, which meets each feature at its stride.
+    cfg.MODEL.SEM_SEG_HEAD.UNET = CfgNode()
+    # Channels of each up-step, coarse to fine. Empty: CONVS_DIM in the finest, twice as many in
+    # each step below it.
+    cfg.MODEL.SEM_SEG_HEAD.UNET.CHANNELS = []
+    # Up-steps: "transposed" convolution (the paper's), or "bilinear" interpolation.
+    cfg.MODEL.SEM_SEG_HEAD.UNET.UPSAMPLING = "transposed"
+    # 3x3 convolutions: "plain", or depthwise-"separable".
+    cfg.MODEL.SEM_SEG_HEAD.UNET.CONV = "plain"
+
+    # A second, small head on an earlier feature, which helps the backbone to learn; it has no part
+    # in inference (Zhao et al., "PSPNet", 2017).
+    cfg.MODEL.SEM_SEG_HEAD.AUX = CfgNode()
+    cfg.MODEL.SEM_SEG_HEAD.AUX.ENABLED = False
+    cfg.MODEL.SEM_SEG_HEAD.AUX.IN_FEATURE = "res4"
+    cfg.MODEL.SEM_SEG_HEAD.AUX.CONVS_DIM = 256
+    cfg.MODEL.SEM_SEG_HEAD.AUX.LOSS_WEIGHT = 0.4
+
+    # The loss is the sum of the terms whose weight is above 0, times LOSS_WEIGHT.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS = CfgNode()
+    # Pixel-wise cross-entropy.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CROSS_ENTROPY_WEIGHT = 1.0
+    # Cross-entropy of the hard pixels only (OHEM, Shrivastava et al. 2016): those whose true class
+    # gets a probability below the threshold, and at least the given share of all labelled pixels.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.OHEM_WEIGHT = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.OHEM_THRESHOLD = 0.7
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.OHEM_MIN_KEPT = 0.1
+    # Binary cross-entropy of each class against all others.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.BCE_WEIGHT = 0.0
+    # Focal loss (Lin et al. 2017), which gives easy pixels less weight.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCAL_WEIGHT = 0.0
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCAL_GAMMA = 2.0
+    # Soft Dice (Milletari et al. 2016), averaged over the classes in the batch.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.DICE_WEIGHT = 0.0
+    # Lovász-softmax (Berman et al. 2018), which follows the IoU.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.LOVASZ_WEIGHT = 0.0
+    # Brier score: squared distance between the softmax and the one-hot label, the loss of a
+    # regression.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.BRIER_WEIGHT = 0.0
+    # A weight for each class in cross-entropy, OHEM, BCE, focal loss and Brier score; none if
+    # empty.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = []
+    # Where CLASS_WEIGHTS is empty, compute it from DATASETS.TRAIN when a training starts:
+    # "median_frequency" (Eigen & Fergus 2015) or "inverse_log" (Paszke et al., "ENet", 2016).
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA = ""
+
+
+def _add_unet_encoder(cfg: CfgNode) -> None:
+    # Backbone `UNetEncoder`: the contracting path of the U-Net, to be trained from scratch. Its
+    # features are enc1 (stride 1), enc2 (stride 2), and so on.
+    cfg.MODEL.UNET_ENCODER = CfgNode()
+    # Channels of each level, fine to coarse; each has half the resolution of the one before.
+    cfg.MODEL.UNET_ENCODER.CHANNELS = [64, 128, 256, 512, 1024]
+    # Normalization: "" (the paper's), "BN", "SyncBN", "GN" or "LN".
+    cfg.MODEL.UNET_ENCODER.NORM = "BN"
+    # 3x3 convolutions: "plain", or depthwise-"separable".
+    cfg.MODEL.UNET_ENCODER.CONV = "plain"
+    # Chance that a channel of the coarsest level is zeroed in training.
+    cfg.MODEL.UNET_ENCODER.DROPOUT = 0.0
+
+
 def _add_solver(cfg: CfgNode) -> None:
     # "SGD" (Detectron2's) or "AdamW", which wants a BASE_LR about twenty times smaller and learns
     # faster where much of a model starts from random weights.
@@ -100,3 +189,12 @@ def _add_test(cfg: CfgNode) -> None:
     # Lowest score that an instance needs to be drawn by the tools. It has no part in the scores:
     # MODEL.ROI_HEADS.SCORE_THRESH_TEST decides what is evaluated and saved.
     cfg.TEST.DRAW_SCORE_THRESH = 0.5
+    # Semantic models: predict in overlapping windows and average what they say, for images larger
+    # than the crops of the training. SIZE and STRIDE are height and width in pixels of the resized
+    # image.
+    cfg.TEST.SLIDING_WINDOW = CfgNode()
+    cfg.TEST.SLIDING_WINDOW.ENABLED = False
+    cfg.TEST.SLIDING_WINDOW.SIZE = [512, 1024]
+    cfg.TEST.SLIDING_WINDOW.STRIDE = [384, 768]
+    # TEST.AUG (Detectron2's keys): average over images resized to each of MIN_SIZES, with FLIP also
+    # over their mirror images. So far for semantic models.

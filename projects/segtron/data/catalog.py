@@ -1,12 +1,14 @@
 """The data sets that Segtron brings: names in Detectron2's catalogs, and their metadata.
 
 Importing this module replaces Detectron2's loaders for
-`cityscapes_fine_instance_seg_{train,val,test}` and adds `toytown_instance_seg_{train,val}`.
+`cityscapes_fine_{instance_seg,sem_seg}_{train,val,test}` and adds
+`toytown_{instance_seg,sem_seg}_{train,val}`.
 Nothing is read before a data set is asked for.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from segtron.data import cityscapes
+from segtron.data.sem_seg import IGNORED
 from segtron.data.toytown import make_toytown
 
 
@@ -24,41 +27,53 @@ def datasets_root() -> Path:
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 
-def _load_cityscapes(split: str) -> list[dict[str, Any]]:
-    return cityscapes.load_instances(datasets_root() / "cityscapes", split)
-
-
-def _load_toytown(split: str) -> list[dict[str, Any]]:
-    root = datasets_root() / "toytown"
-    if not root.exists():
-        make_toytown(root)
-    return cityscapes.load_instances(root, split)
-
-
-def _register(name: str, load: Callable[[], list[dict[str, Any]]], layout: str, split: str) -> None:
-    if name in DatasetCatalog:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, load)
+def _load(
+    load: Callable[[Path, str], list[dict[str, Any]]], layout: str, split: str
+) -> list[dict[str, Any]]:
     root = datasets_root() / layout
-    MetadataCatalog.get(name).set(
-        image_dir=str(root / "leftImg8bit" / split),
-        gt_dir=str(root / "gtFine" / split),
-        evaluator_type="cityscapes_instance",
-        thing_classes=[label.name for label in cityscapes.THING_LABELS],
-        thing_colors=[label.color for label in cityscapes.THING_LABELS],
-        thing_dataset_id_to_contiguous_id=dict(cityscapes.THING_ID_TO_CONTIGUOUS),
-    )
+    if layout == "toytown" and not root.exists():
+        make_toytown(root)
+    return load(root, split)
+
+
+INSTANCE_METADATA = {
+    "evaluator_type": "cityscapes_instance",
+    "thing_classes": [label.name for label in cityscapes.THING_LABELS],
+    "thing_colors": [label.color for label in cityscapes.THING_LABELS],
+    "thing_dataset_id_to_contiguous_id": cityscapes.THING_ID_TO_CONTIGUOUS,
+}
+SEM_SEG_METADATA = {
+    "evaluator_type": "cityscapes_sem_seg",
+    "stuff_classes": [label.name for label in cityscapes.SEM_SEG_LABELS],
+    "stuff_colors": [label.color for label in cityscapes.SEM_SEG_LABELS],
+    "stuff_dataset_id_to_contiguous_id": cityscapes.SEM_SEG_ID_TO_CONTIGUOUS,
+    "ignore_label": IGNORED,
+}
+# By the task's part of a name: what reads the data, and what is known without reading it.
+TASKS = {
+    "instance_seg": (cityscapes.load_instances, INSTANCE_METADATA),
+    "sem_seg": (cityscapes.load_sem_seg, SEM_SEG_METADATA),
+}
+SPLITS = {"cityscapes": ("train", "val", "test"), "toytown": ("train", "val")}
+PREFIXES = {"cityscapes": "cityscapes_fine", "toytown": "toytown"}
 
 
 def register_builtin() -> None:
     """Register all of Segtron's own names."""
-    for split in ("train", "val", "test"):
-        name = f"cityscapes_fine_instance_seg_{split}"
-        _register(name, functools.partial(_load_cityscapes, split), "cityscapes", split)
-    for split in ("train", "val"):
-        name = f"toytown_instance_seg_{split}"
-        _register(name, functools.partial(_load_toytown, split), "toytown", split)
+    for layout, splits in SPLITS.items():
+        root = datasets_root() / layout
+        for task, (load, metadata) in TASKS.items():
+            for split in splits:
+                name = f"{PREFIXES[layout]}_{task}_{split}"
+                if name in DatasetCatalog:
+                    DatasetCatalog.remove(name)
+                    MetadataCatalog.remove(name)
+                DatasetCatalog.register(name, functools.partial(_load, load, layout, split))
+                MetadataCatalog.get(name).set(
+                    image_dir=str(root / "leftImg8bit" / split),
+                    gt_dir=str(root / "gtFine" / split),
+                    **copy.deepcopy(metadata),
+                )
 
 
 register_builtin()

@@ -1,17 +1,19 @@
-"""Data in Cityscapes' on-disk layout: where its files are, what its ids mean, its instances.
+"""Data in Cityscapes' on-disk layout: where its files are, what its ids mean, its annotations.
 
 Layout below a root (https://github.com/mcordts/cityscapesScripts):
 
     leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png
     gtFine/<split>/<city>/<frame>_gtFine_instanceIds.png    16 bit
+    gtFine/<split>/<city>/<frame>_gtFine_labelIds.png       8 bit
 
-An id below 1000 is a label id: stuff, or a group of things that nobody told apart. An id from 1000
-on is label id * 1000 + number of the instance.
+An instance id below 1000 is a label id: stuff, or a group of things that nobody told apart. One
+from 1000 on is label id * 1000 + number of the instance.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,31 +26,57 @@ from tqdm import tqdm
 
 from segtron.data.id_map import encode_segments
 from segtron.data.image_io import read_ids, read_image_size
+from segtron.data.sem_seg import IGNORED, IdEncoding
 from segtron.errors import UserError
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 INSTANCE_IDS_SUFFIX = "_gtFine_instanceIds.png"
+LABEL_IDS_SUFFIX = "_gtFine_labelIds.png"
+# Made from the label ids by the official preparation script, if somebody ran it.
+TRAIN_IDS_SUFFIX = "_gtFine_labelTrainIds.png"
 FIRST_INSTANCE_ID = 1000  # ids below are label ids
 
 # The classes whose instances are scored, in the official order.
 THING_LABELS = tuple(label for label in LABELS if label.hasInstances and not label.ignoreInEval)
 THING_ID_TO_CONTIGUOUS = {label.id: i for i, label in enumerate(THING_LABELS)}
 
+# The classes of semantic segmentation, in the order of their train ids.
+SEM_SEG_LABELS = tuple(
+    sorted((label for label in LABELS if not label.ignoreInEval), key=lambda label: label.trainId)
+)
+SEM_SEG_ID_TO_CONTIGUOUS = {label.id: i for i, label in enumerate(SEM_SEG_LABELS)}
+LABEL_IDS = IdEncoding(
+    values=tuple(SEM_SEG_ID_TO_CONTIGUOUS),
+    ignored=tuple(label.id for label in LABELS if label.ignoreInEval and label.id >= 0),
+)
+TRAIN_IDS = IdEncoding(values=tuple(range(len(SEM_SEG_LABELS))), ignored=(IGNORED,))
+
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame's files. `instance_ids_file` is None where a split has no labels."""
+    """One frame's files. `labels_stem` is None where a split has no labels.
+
+    Attributes:
+        image_file: the image.
+        labels_stem: path of the label files without their suffixes (`INSTANCE_IDS_SUFFIX`, …).
+    """
 
     image_file: Path
-    instance_ids_file: Path | None
+    labels_stem: Path | None
+
+    def label_file(self, suffix: str) -> Path | None:
+        """The label file of a suffix, None where there are no labels. It may be missing."""
+        stem = self.labels_stem
+        return None if stem is None else stem.with_name(stem.name + suffix)
 
 
-def find_frames(root: Path, split: str) -> list[Frame]:
+def find_frames(root: Path, split: str, label_suffix: str) -> list[Frame]:
     """List a split's frames, by city and name.
 
     Args:
         root: the folder that holds `leftImg8bit` and `gtFine`.
         split: "train", "val" or "test". Only "test" may lack labels.
+        label_suffix: of the label files that are needed.
 
     Raises:
         UserError: the folder, its images or a label file is missing.
@@ -66,11 +94,12 @@ def find_frames(root: Path, split: str) -> list[Frame]:
     frames, missing = [], []
     for image in images:
         stem = image.name.removesuffix(IMAGE_SUFFIX)
-        ids: Path | None = label_dir / image.parent.name / f"{stem}{INSTANCE_IDS_SUFFIX}"
-        if not ids.is_file():
-            missing.append(ids)
-            ids = None
-        frames.append(Frame(image, ids))
+        frame = Frame(image, label_dir / image.parent.name / stem)
+        label_file = frame.label_file(label_suffix)
+        if not label_file.is_file():
+            missing.append(label_file)
+            frame = Frame(image, None)
+        frames.append(frame)
     if missing and split != "test":
         raise UserError(
             f"{len(missing)} of {len(images)} label files are missing, first of them {missing[0]}"
@@ -97,25 +126,49 @@ def load_instances(root: Path, split: str) -> list[dict[str, Any]]:
     Raises:
         UserError: a folder or file is missing or cannot be read.
     """
-    frames = find_frames(root, split)
+    return _load(root, split, INSTANCE_IDS_SUFFIX, _load_instances)
+
+
+def load_sem_seg(root: Path, split: str) -> list[dict[str, Any]]:
+    """Read a split's semantic segmentation as Detectron2's standard dicts.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and `gtFine`.
+        split: "train", "val" or "test".
+
+    Returns:
+        One dict a frame: `file_name`, `image_id` (the image's name), `height`, `width`; and where
+        there are labels, `sem_seg_file_name` with `sem_seg_encoding`, which makes train ids of it,
+        and `instance_ids_file_name`, which iIoU is computed from. `sem_seg_file_name` is
+        `*_labelTrainIds.png` where somebody made these, as for Detectron2's own mapper; else
+        `*_labelIds.png`.
+
+    Raises:
+        UserError: a folder or file is missing or cannot be read.
+    """
+    return _load(root, split, LABEL_IDS_SUFFIX, _load_sem_seg)
+
+
+def _load(
+    root: Path, split: str, label_suffix: str, load_frame: Callable[[Frame], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    frames = find_frames(root, split, label_suffix)
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        records = pool.map(_load_frame, frames)
+        records = pool.map(load_frame, frames)
         # delay: no bar for what takes less than two seconds.
         return list(tqdm(records, total=len(frames), desc=f"reading {root.name} {split}", delay=2))
 
 
-def _load_frame(frame: Frame) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "file_name": str(frame.image_file),
-        "image_id": frame.image_file.name,
-    }
-    if frame.instance_ids_file is None:
+def _load_instances(frame: Frame) -> dict[str, Any]:
+    record = _image_record(frame)
+    ids_file = frame.label_file(INSTANCE_IDS_SUFFIX)
+    if ids_file is None:
         record["height"], record["width"] = read_image_size(frame.image_file)
         record["annotations"] = []
         return record
-    ids = read_ids(frame.instance_ids_file)
+    ids = read_ids(ids_file)
     record["height"], record["width"] = ids.shape
-    record["instance_ids_file_name"] = str(frame.instance_ids_file)
+    record["instance_ids_file_name"] = str(ids_file)
     record["annotations"] = [
         {
             "bbox": list(segment.box),
@@ -128,6 +181,28 @@ def _load_frame(frame: Frame) -> dict[str, Any]:
         for segment in encode_segments(ids, _is_thing)
     ]
     return record
+
+
+def _load_sem_seg(frame: Frame) -> dict[str, Any]:
+    record = _image_record(frame)
+    record["height"], record["width"] = read_image_size(frame.image_file)
+    if frame.labels_stem is None:
+        return record
+    train_ids = frame.label_file(TRAIN_IDS_SUFFIX)
+    label_file, encoding = (
+        (train_ids, TRAIN_IDS)
+        if train_ids.is_file()
+        else (frame.label_file(LABEL_IDS_SUFFIX), LABEL_IDS)
+    )
+    record["sem_seg_file_name"], record["sem_seg_encoding"] = str(label_file), encoding
+    instance_ids = frame.label_file(INSTANCE_IDS_SUFFIX)
+    if instance_ids.is_file():
+        record["instance_ids_file_name"] = str(instance_ids)
+    return record
+
+
+def _image_record(frame: Frame) -> dict[str, Any]:
+    return {"file_name": str(frame.image_file), "image_id": frame.image_file.name}
 
 
 def label_id(instance_id: int) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data import detection_utils
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from segtron.errors import UserError
 
@@ -14,6 +14,8 @@ from segtron.errors import UserError
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 # Larger images are not decoded: a small file can claim to be a huge image.
 MAX_PIXELS = 2**27
+# What is looked for in folders of images.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 # Pillow's names for one channel of 16 bits, in either byte order; "I" is what older Pillows take
 # it for.
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
@@ -64,14 +66,15 @@ def _scale_to_8_bits(values: np.ndarray, path: str | Path) -> np.ndarray:
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image as stored, from its header alone.
+    """Height and width of an image as `read_image` gives it, from its header alone.
 
     Raises:
         UserError: the file is missing or no image.
     """
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            upright = image.getexif().get(ExifTags.Base.Orientation, 1) < 5
+            return (image.height, image.width) if upright else (image.width, image.height)
     except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
 
@@ -88,21 +91,67 @@ def read_ids(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, truncated, or not a one-channel PNG.
     """
+    mode, ids = _read_label_file(path, None)
+    if mode == "P":
+        raise UserError(
+            f"label file {path} is a palette PNG where ids were expected; convert it to one "
+            "channel, or give its entry of DATASETS.REGISTER 'label_format: indices' if its "
+            "indices are the ids, 'label_format: colors' if its colours show the classes"
+        )
+    if ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"label file {path} has Pillow mode {mode}; ids are read from one-channel PNGs of 8 or "
+            "16 bits; if its colours show the classes give its entry of DATASETS.REGISTER "
+            "'label_format: colors'"
+        )
+    return ids
+
+
+def read_indices(path: str | Path) -> np.ndarray:
+    """Read a palette PNG whose indices are ids, such as Pascal VOC's; also a plain id PNG.
+
+    Returns:
+        (H, W) uint8 or uint16.
+
+    Raises:
+        UserError: the file is missing, truncated, or a colour picture.
+    """
+    mode, ids = _read_label_file(path, None)
+    if ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"label file {path} has Pillow mode {mode}, but its entry of DATASETS.REGISTER says "
+            "'label_format: indices', which are palette PNGs or one-channel PNGs"
+        )
+    return ids
+
+
+def read_colors(path: str | Path) -> np.ndarray:
+    """Read a picture whose colours show classes; transparency is dropped.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        UserError: the file is missing, truncated or no image.
+    """
+    return _read_label_file(path, "RGB")[1]
+
+
+def _read_label_file(path: str | Path, mode: str | None) -> tuple[str, np.ndarray]:
+    """The file's own mode, and its pixels, converted to `mode` if one is given."""
     try:
         # Pillow, not OpenCV: the latter can return a truncated PNG half black, with no error.
         with Image.open(path) as image:
-            mode = image.mode
-            ids = np.asarray(image)
+            _check_pixels(image, path)
+            pixels = np.asarray(image if mode is None else image.convert(mode))
+            own_mode = image.mode
     except _UNREADABLE as error:
         raise _unreadable("label file", path, error) from error
-    if mode == "I" and ids.size and ids.min() >= 0 and ids.max() < 2**16:
-        ids = ids.astype(np.uint16)  # how older Pillows open a PNG of 16 bits
-    if ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16) or mode == "P":
-        raise UserError(
-            f"label file {path} has Pillow mode {mode}; ids are read from one-channel PNGs of 8 or "
-            "16 bits (a palette or colour picture only shows them)"
-        )
-    return ids
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8)  # a PNG of one bit
+    if own_mode == "I" and pixels.size and pixels.min() >= 0 and pixels.max() < 2**16:
+        pixels = pixels.astype(np.uint16)  # how older Pillows open a PNG of 16 bits
+    return own_mode, pixels
 
 
 def _unreadable(what: str, path: str | Path, error: Exception) -> UserError:

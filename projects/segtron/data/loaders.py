@@ -18,7 +18,7 @@ from detectron2.data import (
 from detectron2.utils import comm
 
 from segtron.data.mapper import SegmentationMapper
-from segtron.data.register import short, thing_classes
+from segtron.data.register import CLASS_KINDS, short
 from segtron.errors import UserError
 
 
@@ -57,13 +57,14 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             else f"{', '.join(names)}: the data set is empty"
         ) from error
     # Now, and not when their turn comes in the middle of a training.
-    missing = [r["file_name"] for r in records if not os.path.isfile(r["file_name"])]
-    if missing:
-        raise UserError(
-            f"{', '.join(names)}: image {missing[0]} does not exist"
-            + (f", nor do {len(missing) - 1} others" if len(missing) > 1 else "")
-            + "; restore them or remove their entries"
-        )
+    for key, what in (("file_name", "image"), ("sem_seg_file_name", "label file")):
+        missing = [r[key] for r in records if key in r and not os.path.isfile(r[key])]
+        if missing:
+            raise UserError(
+                f"{', '.join(names)}: {what} {missing[0]} does not exist"
+                + (f", nor do {len(missing) - 1} others" if len(missing) > 1 else "")
+                + "; restore them or remove their entries"
+            )
     return records
 
 
@@ -104,12 +105,14 @@ def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
 
 def _check_classes(cfg: CfgNode, names: Sequence[str]) -> None:
     """A config that a training wrote names its classes; data that came later may have others."""
-    expected = list(cfg.DATASETS.THING_CLASSES)
-    for name in names:
-        found = thing_classes(name)
-        if expected and found and list(found) != expected:
-            raise UserError(
-                f"{name} has {len(found)} classes ({short(found)}), but the config is for "
-                f"{len(expected)} (DATASETS.THING_CLASSES: {short(expected)}); take data with the "
-                "same classes in the same order, or train from a config without that key"
-            )
+    for kind in CLASS_KINDS:
+        expected = kind.of_config(cfg)
+        for name in names:
+            found = kind.of_dataset(name)
+            if expected and found and list(found) != expected:
+                raise UserError(
+                    f"{name} has {len(found)} classes ({short(found)}), but the config is for "
+                    f"{len(expected)} (DATASETS.{kind.config_key}: {short(expected)}); take data "
+                    "with the same classes in the same order, or train from a config without that "
+                    "key"
+                )

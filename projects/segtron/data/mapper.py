@@ -12,13 +12,14 @@ from detectron2.data import DatasetMapper, detection_utils
 from detectron2.projects.point_rend import ColorAugSSDTransform
 
 from segtron.data.image_io import read_image
+from segtron.data.sem_seg import IGNORED, read_sem_seg
 from segtron.errors import UserError
 
 
 def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation | T.Transform]:
     """The augmentations that the INPUT keys ask for, in the order in which they run.
 
-    In training: colour, crop, resize, flips. In inference: resize.
+    In training: colour, crop, resize, flips; or resize before crop. In inference: resize.
     """
     augmentations: list[T.Augmentation | T.Transform] = detection_utils.build_augmentation(
         cfg, is_train
@@ -30,17 +31,28 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation | T
             T.RandomFlip(cfg.INPUT.VERTICAL_FLIP_PROB, horizontal=False, vertical=True)
         )
     if cfg.INPUT.CROP.ENABLED:
-        augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        # The resize is the first.
+        augmentations.insert(1 if cfg.INPUT.CROP.AFTER_RESIZE else 0, _build_crop(cfg))
     if cfg.INPUT.COLOR_AUG_SSD:
         augmentations.insert(0, ColorAugSSDTransform(img_format=cfg.INPUT.FORMAT))
     return augmentations
 
 
-class SegmentationMapper(DatasetMapper):
-    """Detectron2's mapper, made to take masks in whatever form they come, and to name bad files.
+def _build_crop(cfg: CfgNode) -> T.Augmentation:
+    crop = cfg.INPUT.CROP
+    if crop.SINGLE_CATEGORY_MAX_AREA >= 1:
+        return T.RandomCrop(crop.TYPE, crop.SIZE)
+    return T.RandomCrop_CategoryAreaConstraint(
+        crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA, ignored_category=IGNORED
+    )
 
-    Masks that come as run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since
-    they can't become polygons; so one config serves polygons and encodings alike.
+
+class SegmentationMapper(DatasetMapper):
+    """Detectron2's mapper, made to take labels in whatever form they come, and to name bad files.
+
+    Semantic label files are read by their encoding (`segtron.data.sem_seg`). Masks that come as
+    run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since they can't become
+    polygons; so one config serves polygons and encodings alike.
     """
 
     @configurable
@@ -48,10 +60,14 @@ class SegmentationMapper(DatasetMapper):
         """Take `DatasetMapper`'s arguments.
 
         Args:
-            is_train: whether annotations are wanted.
+            is_train: whether annotations and semantic labels are wanted.
             **kwargs: as for `detectron2.data.DatasetMapper`.
         """
         super().__init__(is_train, **kwargs)
+        self._needs_sem_seg = any(
+            isinstance(augmentation, T.RandomCrop_CategoryAreaConstraint)
+            for augmentation in self.augmentations.augs
+        )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -67,11 +83,15 @@ class SegmentationMapper(DatasetMapper):
             dataset_dict: in Detectron2's standard format; not changed.
 
         Returns:
-            The dict with `image`, (C, H, W) uint8, and in training `instances` with `gt_boxes`,
-            `gt_classes` and `gt_masks`, without crowds and without what the augmentations cut off.
+            The dict with `image`, (C, H, W) uint8. In training also, where there are annotations,
+            `instances` with `gt_boxes`, `gt_classes` and `gt_masks`, without crowds and without
+            what the augmentations cut off; and where there is a label file, `sem_seg`, (H, W)
+            int64, 255 where there is no class.
 
         Raises:
-            UserError: the image is missing, unreadable or of another size than its annotations.
+            UserError: the image or its label file is missing, unreadable or of another size than
+                the other or the annotations; a label file has a value that is no class; or an
+                augmentation needs a label file and there is none.
         """
         record = dict(dataset_dict)
         image = read_image(record["file_name"], format=self.image_format)
@@ -83,11 +103,19 @@ class SegmentationMapper(DatasetMapper):
                 f"image {record['file_name']} is {width} x {height}, but its annotations say "
                 f"{record['width']} x {record['height']}; did one of them get resized or rotated?"
             ) from error
-        augmented = T.AugInput(image)
+        sem_seg = read_sem_seg(record) if self.is_train and "sem_seg_file_name" in record else None
+        if sem_seg is None and self.is_train and self._needs_sem_seg:
+            raise UserError(
+                f"INPUT.CROP.SINGLE_CATEGORY_MAX_AREA is below 1, but image {record['file_name']} "
+                "has no semantic labels to measure it by; set it to 1.0"
+            )
+        augmented = T.AugInput(image, sem_seg=sem_seg)
         transforms = self.augmentations(augmented)
         image = augmented.image
         # ascontiguousarray: flips leave negative strides, which torch does not take.
         record["image"] = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        if sem_seg is not None:
+            record["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
         annotations = record.pop("annotations", None)
         if self.is_train and annotations is not None:
             record["annotations"] = [dict(annotation) for annotation in annotations]

@@ -13,6 +13,20 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from segtron.config import completes_config
 from segtron.data.coco import categories_by_id, load_coco_instances, read_coco
+from segtron.data.label_folder import LABEL_SUFFIX, load_label_folder
+from segtron.data.sem_seg import IGNORED
+from segtron.data.semantic_entry import (
+    Check,
+    check_classes,
+    check_format,
+    check_ignore,
+    check_palette,
+    check_semantic_entry,
+    check_text,
+    class_ids,
+    class_names,
+    label_encoding,
+)
 from segtron.errors import UserError
 
 
@@ -21,17 +35,22 @@ class EntryType:
     """A kind of DATASETS.REGISTER entry.
 
     Attributes:
-        fields: the fields that an entry must have besides `name` and `type`; it has no others.
+        fields: the fields that an entry must have besides `name` and `type`; a function for each
+            says what is wrong with a value, "" if nothing is.
+        optional: the fields that it may have. It has no others.
+        check: raises `UserError` where fields contradict each other.
         register: puts the data set into Detectron2's catalogs, without reading it.
         read_metadata: reads what the metadata lacks (names of classes) from the data.
     """
 
-    fields: tuple[str, ...]
-    register: Callable[[Mapping[str, str]], None]
-    read_metadata: Callable[[Mapping[str, str]], None]
+    fields: Mapping[str, Check]
+    optional: Mapping[str, Check]
+    check: Callable[[Mapping[str, Any], str], None]
+    register: Callable[[Mapping[str, Any]], None]
+    read_metadata: Callable[[Mapping[str, Any]], None]
 
 
-def _register_coco_instance(entry: Mapping[str, str]) -> None:
+def _register_coco_instance(entry: Mapping[str, Any]) -> None:
     json_file, image_dir = Path(entry["json"]), Path(entry["images"])
 
     def load() -> list[dict[str, Any]]:
@@ -44,7 +63,7 @@ def _register_coco_instance(entry: Mapping[str, str]) -> None:
     )
 
 
-def _read_coco_metadata(entry: Mapping[str, str]) -> None:
+def _read_coco_metadata(entry: Mapping[str, Any]) -> None:
     metadata = MetadataCatalog.get(entry["name"])
     if "thing_classes" not in metadata.as_dict():
         categories = categories_by_id(read_coco(Path(entry["json"])))
@@ -54,12 +73,54 @@ def _read_coco_metadata(entry: Mapping[str, str]) -> None:
         )
 
 
+def _register_semantic(entry: Mapping[str, Any]) -> None:
+    encoding, names = label_encoding(entry), class_names(entry)
+    image_dir, label_dir = Path(entry["images"]), Path(entry["labels"])
+    DatasetCatalog.register(
+        entry["name"],
+        functools.partial(
+            load_label_folder,
+            image_dir,
+            label_dir,
+            encoding,
+            entry.get("label_suffix", LABEL_SUFFIX),
+        ),
+    )
+    MetadataCatalog.get(entry["name"]).set(
+        image_dir=str(image_dir),
+        gt_dir=str(label_dir),
+        evaluator_type="sem_seg",
+        ignore_label=IGNORED,
+        stuff_classes=names,
+        stuff_dataset_id_to_contiguous_id={v: i for i, v in enumerate(class_ids(entry))},
+        **({"stuff_colors": [tuple(c) for c in entry["palette"]]} if "palette" in entry else {}),
+    )
+
+
 ENTRY_TYPES = {
-    "coco_instance": EntryType(("json", "images"), _register_coco_instance, _read_coco_metadata),
+    "coco_instance": EntryType(
+        {"json": check_text, "images": check_text},
+        {},
+        lambda entry, where: None,
+        _register_coco_instance,
+        _read_coco_metadata,
+    ),
+    "semantic": EntryType(
+        {"images": check_text, "labels": check_text, "classes": check_classes},
+        {
+            "palette": check_palette,
+            "ignore": check_ignore,
+            "label_format": check_format,
+            "label_suffix": check_text,
+        },
+        check_semantic_entry,
+        _register_semantic,
+        lambda entry: None,  # the entry says all there is
+    ),
 }
 
 # The entries that this process has put into the catalogs, by name.
-_registered: dict[str, dict[str, str]] = {}
+_registered: dict[str, dict[str, Any]] = {}
 
 
 def register_datasets(entries: list[Any]) -> None:
@@ -104,31 +165,69 @@ def _check_entry(entry: Any, where: str) -> None:
         raise UserError(
             f"{where}: type {entry['type']!r} is unknown; known: {', '.join(ENTRY_TYPES)}"
         )
-    wanted = ENTRY_TYPES[entry["type"]].fields
-    for field in wanted:
-        if not isinstance(entry.get(field), str):
-            raise UserError(f"{where} ({entry['name']}) has no {field!r}")
-    for field in entry:
-        if field not in ("name", "type", *wanted):
+    kind = ENTRY_TYPES[entry["type"]]
+    where = f"{where} ({entry['name']})"
+    for field in kind.fields:
+        if field not in entry:
+            raise UserError(f"{where} has no {field!r}")
+    checks = {**kind.fields, **kind.optional}
+    for field, value in entry.items():
+        if field in ("name", "type"):
+            continue
+        if field not in checks:
             raise UserError(
-                f"{where} ({entry['name']}): unknown field {field!r}; known: name, type, "
-                + ", ".join(wanted)
+                f"{where}: unknown field {field!r}; known: name, type, {', '.join(checks)}"
             )
+        wrong = checks[field](value)
+        if wrong:
+            raise UserError(f"{where}: {field!r} {wrong}")
+    kind.check(entry, where)
 
 
-def thing_classes(name: str) -> list[str] | None:
-    """Names of a data set's thing classes, read from the data if need be; None if it has none."""
-    entry = _registered.get(name)
-    if entry is not None:
-        ENTRY_TYPES[entry["type"]].read_metadata(entry)
-    if name not in DatasetCatalog:
-        return None
-    return MetadataCatalog.get(name).as_dict().get("thing_classes")
+@dataclass(frozen=True)
+class ClassKind:
+    """One of the two kinds of classes that a data set can have.
+
+    Attributes:
+        metadata_key: where Detectron2's metadata names them.
+        config_key: where Segtron's config names them.
+        count_keys: the config keys that count them, given the config.
+    """
+
+    metadata_key: str
+    config_key: str
+    count_keys: Callable[[CfgNode], list[str]]
+
+    def of_dataset(self, name: str) -> list[str] | None:
+        """Names of a data set's classes, read from it if need be; None if it has none."""
+        entry = _registered.get(name)
+        if entry is not None:
+            ENTRY_TYPES[entry["type"]].read_metadata(entry)
+        if name not in DatasetCatalog:
+            return None
+        return MetadataCatalog.get(name).as_dict().get(self.metadata_key)
+
+    def of_config(self, cfg: CfgNode) -> list[str]:
+        """Names of the classes that a config is for; empty if it names none."""
+        return list(cfg.DATASETS[self.config_key])
+
+
+def _num_thing_classes_keys(cfg: CfgNode) -> list[str]:
+    keys = ["MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES"]
+    # The same key counts semantic classes where PointRend refines a semantic model.
+    if cfg.MODEL.ROI_MASK_HEAD.POINT_HEAD_ON:
+        keys.append("MODEL.POINT_HEAD.NUM_CLASSES")
+    return keys
+
+
+THINGS = ClassKind("thing_classes", "THING_CLASSES", _num_thing_classes_keys)
+STUFF = ClassKind("stuff_classes", "STUFF_CLASSES", lambda cfg: ["MODEL.SEM_SEG_HEAD.NUM_CLASSES"])
+CLASS_KINDS = (THINGS, STUFF)
 
 
 @completes_config
 def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
-    """Register DATASETS.REGISTER; take number and names of the thing classes from the data.
+    """Register DATASETS.REGISTER; take number and names of the classes from the data.
 
     A config that names its classes already (one that a training wrote) is complete: its data is not
     read, and may be absent.
@@ -137,14 +236,18 @@ def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
         UserError: a given number of classes contradicts the data, or two data sets each other.
     """
     register_datasets(cfg.DATASETS.REGISTER)
+    for kind in CLASS_KINDS:
+        _complete_classes(cfg, given, kind)
+
+
+def _complete_classes(cfg: CfgNode, given: frozenset[str], kind: ClassKind) -> None:
     names = (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)
-    if cfg.DATASETS.THING_CLASSES:
-        classes, source = list(cfg.DATASETS.THING_CLASSES), "DATASETS.THING_CLASSES"
-    else:
-        known = ((name, thing_classes(name)) for name in names)
+    classes, source = kind.of_config(cfg), f"DATASETS.{kind.config_key}"
+    if not classes:
+        known = ((name, kind.of_dataset(name)) for name in names)
         source, classes = next(((n, c) for n, c in known if c), ("", []))
         for name in names:
-            other = thing_classes(name)
+            other = kind.of_dataset(name)
             if other and other != classes:
                 raise UserError(
                     f"data sets with different classes: {source} has {len(classes)} "
@@ -152,8 +255,8 @@ def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
                 )
     if not classes:
         return
-    cfg.DATASETS.THING_CLASSES = classes
-    for key in _num_thing_classes_keys(cfg):
+    cfg.DATASETS[kind.config_key] = list(classes)
+    for key in kind.count_keys(cfg):
         group, _, leaf = key.rpartition(".")
         node = functools.reduce(getattr, group.split("."), cfg)
         if key in given and node[leaf] != len(classes):
@@ -165,12 +268,14 @@ def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
         node[leaf] = len(classes)
 
 
-def _num_thing_classes_keys(cfg: CfgNode) -> list[str]:
-    keys = ["MODEL.ROI_HEADS.NUM_CLASSES", "MODEL.RETINANET.NUM_CLASSES"]
-    # The same key counts semantic classes where PointRend refines a semantic model.
-    if cfg.MODEL.ROI_MASK_HEAD.POINT_HEAD_ON:
-        keys.append("MODEL.POINT_HEAD.NUM_CLASSES")
-    return keys
+def thing_classes(name: str) -> list[str] | None:
+    """Names of a data set's thing classes, read from the data if need be; None if it has none."""
+    return THINGS.of_dataset(name)
+
+
+def stuff_classes(name: str) -> list[str] | None:
+    """Names of a data set's semantic classes, as `thing_classes` gives those of things."""
+    return STUFF.of_dataset(name)
 
 
 def short(names: list[str]) -> str:

@@ -16,6 +16,7 @@ from detectron2.utils.logger import setup_logger
 
 from segtron.config import load_config
 from segtron.data import build_test_loader
+from segtron.engine.class_weights import fill_class_weights
 from segtron.engine.output_dir import check_writable, set_earlier_run_aside
 from segtron.engine.trainer import Trainer, append_metrics, evaluate
 from segtron.errors import UserError
@@ -63,6 +64,7 @@ def _train(cfg: CfgNode, resume: bool) -> None:
     last = last_checkpoint(output_dir) if resume else None
     # The config that is written keeps the device that was asked for, since it may be used on
     # another machine.
+    cfg = fill_class_weights(cfg)
     here = resolve_device(cfg)
     trainer = Trainer(here if last is None else with_weights(here, str(last)))
     trainer.resume() if resume else trainer.load()

@@ -1,0 +1,65 @@
+"""Class weights that a training takes from its own data."""
+
+from __future__ import annotations
+
+import logging
+
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from segtron.data import load_dataset_dicts
+from segtron.data.class_weights import METHODS, count_classes
+from segtron.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def fill_class_weights(cfg: CfgNode) -> CfgNode:
+    """Compute MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS where the config asks for it.
+
+    The label files are read once, by the main process, and the numbers stand in the config that the
+    training writes.
+
+    Args:
+        cfg: frozen; not changed.
+
+    Returns:
+        `cfg` itself, or a frozen copy with the weights.
+
+    Raises:
+        UserError: the method is unknown, or the data has no semantic labels or a broken one.
+    """
+    loss = cfg.MODEL.SEM_SEG_HEAD.LOSS
+    method = loss.CLASS_WEIGHTS_FROM_DATA
+    if not method or loss.CLASS_WEIGHTS:
+        return cfg
+    if method not in METHODS:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA is {method!r}; known: "
+            + ", ".join(METHODS)
+        )
+    found = _compute(cfg, method) if comm.is_main_process() else None
+    weights = comm.all_gather(found)[0]
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = weights
+    cfg.freeze()
+    return cfg
+
+
+def _compute(cfg: CfgNode, method: str) -> list[float]:
+    records = load_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+    if not all("sem_seg_file_name" in record for record in records):
+        raise UserError(
+            f"class weights can't be computed: {', '.join(cfg.DATASETS.TRAIN)} has images without "
+            "semantic labels; leave MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA empty"
+        )
+    weights = METHODS[method](*count_classes(records, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES))
+    weights = [round(float(weight), 4) for weight in weights]
+    names = cfg.DATASETS.STUFF_CLASSES or [str(i) for i in range(len(weights))]
+    logger.info(
+        "Class weights by %s: %s.",
+        method,
+        ", ".join(f"{name} {weight:g}" for name, weight in zip(names, weights, strict=True)),
+    )
+    return weights

@@ -1,0 +1,104 @@
+"""`semantic` entries of DATASETS.REGISTER, and what a config takes from them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from segtron.config import load_config
+from segtron.data.sem_seg import read_sem_seg
+from segtron.errors import UserError
+
+ENTRY = {
+    "name": "register_test",
+    "type": "semantic",
+    "images": "images",
+    "labels": "labels",
+    "classes": ["sky", "ground"],
+}
+
+
+def load(folder: Path, entry: dict[str, Any], opts: tuple[str, ...] = ()) -> Any:
+    for name in ("images", "labels"):
+        (folder / name).mkdir(exist_ok=True)
+    tree = {"DATASETS": {"REGISTER": [entry], "TRAIN": ["register_test"], "TEST": []}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    return load_config(folder / "config.yaml", opts)
+
+
+def test_names_count_and_metadata_follow_from_the_entry(tmp_path: Path) -> None:
+    palette = [[70, 130, 180], [81, 0, 81]]
+    cfg = load(tmp_path, ENTRY | {"palette": palette})
+    assert cfg.DATASETS.STUFF_CLASSES == ["sky", "ground"]
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 2
+    metadata = MetadataCatalog.get("register_test")
+    assert metadata.evaluator_type == "sem_seg"
+    assert metadata.stuff_classes == ["sky", "ground"]
+    assert metadata.stuff_colors == [(70, 130, 180), (81, 0, 81)]
+    assert metadata.ignore_label == 255
+    assert metadata.stuff_dataset_id_to_contiguous_id == {0: 0, 1: 1}
+
+
+def test_a_mapping_names_the_values_of_label_files(tmp_path: Path) -> None:
+    cfg = load(tmp_path, ENTRY | {"classes": {255: "cell", 0: "background"}})
+    assert cfg.DATASETS.STUFF_CLASSES == ["background", "cell"]
+    assert MetadataCatalog.get("register_test").stuff_dataset_id_to_contiguous_id == {0: 0, 255: 1}
+    Image.fromarray(np.zeros((1, 2, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(np.array([[255, 0]], np.uint8)).save(tmp_path / "labels" / "a.png")
+    (record,) = DatasetCatalog.get("register_test")
+    assert read_sem_seg(record).tolist() == [[1, 0]]
+    # A config that a training wrote can be read again.
+    (tmp_path / "again.yaml").write_text(cfg.dump())
+    assert load_config(tmp_path / "again.yaml").DATASETS.REGISTER == cfg.DATASETS.REGISTER
+
+
+def test_colours_and_ignored_colours_reach_the_reader(tmp_path: Path) -> None:
+    entry = {"palette": [[0, 0, 9], [0, 9, 0]], "ignore": [9, 9, 9], "label_format": "colors"}
+    load(tmp_path, ENTRY | entry)
+    Image.fromarray(np.zeros((1, 3, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    pixels = np.array([[[0, 9, 0], [9, 9, 9], [0, 0, 9]]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "labels" / "a.png")
+    (record,) = DatasetCatalog.get("register_test")
+    assert read_sem_seg(record).tolist() == [[1, 255, 0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": "sky"}, "'classes' is 'sky'; it must be a list of names"),
+        ({"classes": []}, r"'classes' is \[\]"),
+        ({"classes": ["sky", 3]}, "'classes' holds 3, which is no name"),
+        ({"classes": ["sky", "sky"]}, "'classes' names 'sky' twice"),
+        ({"classes": {-1: "sky"}}, "'classes' has a key that is no label value"),
+        ({"classes": [str(i) for i in range(256)]}, "256 names; at most 255"),
+        ({"palette": [[0, 0, 0]]}, "'palette' has 1 colours and 'classes' 2 names"),
+        ({"palette": [[0, 0], [1, 1]]}, "'palette' is .* list of colours"),
+        ({"palette": [[1, 1, 1], [1, 1, 1]]}, "'palette' has the colour .* twice"),
+        ({"ignore": "none"}, "'ignore' is 'none'"),
+        ({"ignore": [0]}, "0 is a class and in 'ignore'"),
+        ({"ignore": [[1, 2, 3]]}, r"'ignore' holds \[1, 2, 3\]; label files are no pictures"),
+        ({"label_format": "rgb"}, "'label_format' is 'rgb'; it must be one of ids, indices"),
+        ({"label_format": "colors"}, "give each class one in 'palette'"),
+        ({"label_suffix": 3}, "'label_suffix' is 3; it must be a text"),
+        ({"lables": "x"}, "unknown field 'lables'; known: name, type, images, labels, classes"),
+    ],
+)
+def test_mistakes_in_an_entry_are_named(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, ENTRY | change)
+
+
+def test_a_count_that_contradicts_the_entry_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"SEM_SEG_HEAD\.NUM_CLASSES is 3.*has 2 classes"):
+        load(tmp_path, ENTRY, ("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "3"))
+
+
+def test_sets_with_other_classes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"register_test has 2 .*, toytown_sem_seg_val has 19"):
+        load(tmp_path, ENTRY, ("DATASETS.TEST", "['toytown_sem_seg_val']"))
