@@ -40,14 +40,14 @@ class EntryType:
         optional: the fields that it may have. It has no others.
         check: raises `UserError` where fields contradict each other.
         register: puts the data set into Detectron2's catalogs, without reading it.
-        read_metadata: reads what the metadata lacks (names of classes) from the data.
+        read_metadata: by the metadata's key, what fills it in from the data where `register` can't.
     """
 
     fields: Mapping[str, Check]
     optional: Mapping[str, Check]
     check: Callable[[Mapping[str, Any], str], None]
     register: Callable[[Mapping[str, Any]], None]
-    read_metadata: Callable[[Mapping[str, Any]], None]
+    read_metadata: Mapping[str, Callable[[Mapping[str, Any]], None]]
 
 
 def _register_coco_instance(entry: Mapping[str, Any]) -> None:
@@ -103,7 +103,7 @@ ENTRY_TYPES = {
         {},
         lambda entry, where: None,
         _register_coco_instance,
-        _read_coco_metadata,
+        {"thing_classes": _read_coco_metadata},
     ),
     "semantic": EntryType(
         {"images": check_text, "labels": check_text, "classes": check_classes},
@@ -115,7 +115,7 @@ ENTRY_TYPES = {
         },
         check_semantic_entry,
         _register_semantic,
-        lambda entry: None,  # the entry says all there is
+        {},  # the entry says all there is
     ),
 }
 
@@ -201,8 +201,9 @@ class ClassKind:
     def of_dataset(self, name: str) -> list[str] | None:
         """Names of a data set's classes, read from it if need be; None if it has none."""
         entry = _registered.get(name)
-        if entry is not None:
-            ENTRY_TYPES[entry["type"]].read_metadata(entry)
+        readers = {} if entry is None else ENTRY_TYPES[entry["type"]].read_metadata
+        if self.metadata_key in readers:
+            readers[self.metadata_key](entry)
         if name not in DatasetCatalog:
             return None
         return MetadataCatalog.get(name).as_dict().get(self.metadata_key)
