@@ -1,8 +1,15 @@
-"""The soft Dice loss of masks."""
+"""The soft Dice losses: of masks, and of the classes of semantic segmentation."""
 
 from __future__ import annotations
 
 import torch
+
+from segtron.modeling.losses.labelled_pixels import (
+    check_shapes,
+    full_precision,
+    one_hot,
+    weighted_mean,
+)
 
 
 def soft_dice_loss(
@@ -40,3 +47,38 @@ def soft_dice_loss(
     overlap = (p * g).sum(dim=1)
     total = p.square().sum(dim=1) + g.square().sum(dim=1)
     return (1.0 - (2.0 * overlap + smooth) / (total + smooth)).mean()
+
+
+def sem_seg_dice_loss(
+    logits: torch.Tensor, targets: torch.Tensor, *, ignore_value: int
+) -> torch.Tensor:
+    """One minus the soft Dice coefficient, averaged over the classes in the batch's labels.
+
+    With p = softmax(logits) over the classes and g the one-hot labels, with sums over all labelled
+    pixels of the batch, for class c:
+
+        1 - 2 * sum(p[c] * g[c]) / (sum(p[c] ** 2) + sum(g[c] ** 2))
+
+    (Milletari, Navab & Ahmadi, "V-Net", 2016, who have one foreground class and sum over one
+    volume.) Each class counts alike, however few pixels it has.
+
+    Args:
+        logits: (N, K, H, W) of any floating dtype.
+        targets: (N, H, W) int64, classes from 0 to K-1 or `ignore_value`.
+        ignore_value: label of the pixels that have no part in the loss.
+
+    Returns:
+        A float32 scalar (float64 for float64 logits) from 0 to 1. A class without a pixel is left
+        out of the mean; that keeps every denominator at 1 or more, so there is no smooth term. If
+        no pixel is labelled, or N = 0, it is 0, and connected to `logits`.
+    """
+    check_shapes(logits, targets)
+    marks = one_hot(targets, logits.shape[1], ignore_value=ignore_value)
+    probabilities = full_precision(logits).softmax(dim=1)
+    probabilities = probabilities * (targets != ignore_value).unsqueeze(1)
+    pixels = (0, 2, 3)
+    overlap = (probabilities * marks).sum(dim=pixels)
+    size = marks.sum(dim=pixels)
+    # Classes without a pixel get a denominator that is not 0, too, and no weight in the mean.
+    total = (probabilities.square().sum(dim=pixels) + size).clamp_min(1.0)
+    return weighted_mean(1.0 - 2.0 * overlap / total, (size > 0).to(overlap.dtype))
