@@ -12,7 +12,7 @@ from pycocotools import mask as mask_util
 from segtron.data.cityscapes import (
     SEM_SEG_LABELS,
     THING_LABELS,
-    label_id,
+    label_ids_of,
     load_instances,
     load_sem_seg,
 )
@@ -67,7 +67,9 @@ def test_the_official_classes_in_the_official_order() -> None:
     assert [label.name for label in THING_LABELS] == names
     for name in ("cityscapes_fine_instance_seg_val", "toytown_instance_seg_train"):
         assert MetadataCatalog.get(name).thing_classes == names
-    assert (label_id(26003), label_id(26), label_id(999), label_id(1000)) == (26, 26, 999, 1)
+    ids = np.array([26003, 26, 999, 1000], np.uint16)
+    assert label_ids_of(ids).tolist() == [26, 26, 999, 1]
+    assert label_ids_of(np.array([7], np.uint8)).tolist() == [7]
 
 
 def test_importing_segtron_replaces_detectron2s_loader(

@@ -65,9 +65,7 @@ def test_a_missing_label_file_is_named_with_its_image(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         write(tmp_path / "images" / name)
     write(tmp_path / "labels" / "a.png")
-    with pytest.raises(
-        UserError, match=r"2 of 3 images.*b\.jpg, which should have .*b\.png"
-    ):
+    with pytest.raises(UserError, match=r"2 of 3 images.*b\.jpg, which should have .*b\.png"):
         load_label_folder(tmp_path / "images", tmp_path / "labels", ENCODING)
 
 

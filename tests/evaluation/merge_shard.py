@@ -6,11 +6,15 @@ import pickle
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 import torch.distributed as dist
-from scenes import random_scene
+from detectron2.data import MetadataCatalog
+from scenes import random_labelled_scene, random_scene
 
-from segtron.evaluation import CityscapesInstanceMetric
+from segtron.data.catalog import SEM_SEG_METADATA
+from segtron.evaluation import CityscapesInstanceMetric, CityscapesSemSegEvaluator
 from segtron.evaluation.gather import merge_over_processes
 
 SHARDS = ([0, 1, 2], [3, 4, 0])  # image 0 pads the second
@@ -24,12 +28,29 @@ def metric_of(numbers: list[int]) -> CityscapesInstanceMetric:
     return metric
 
 
+def evaluate_sem_seg(numbers: list[int], folder: Path) -> dict[str, dict[str, float]]:
+    MetadataCatalog.get("shard").set(**SEM_SEG_METADATA)
+    label_ids = np.array(list(SEM_SEG_METADATA["stuff_dataset_id_to_contiguous_id"]))
+    evaluator = CityscapesSemSegEvaluator("shard", output_dir=str(folder))
+    for number in numbers:
+        instance_ids, prediction = random_labelled_scene(np.random.default_rng(number))
+        path = str(folder / f"{number}_instanceIds.png")
+        cv2.imwrite(path, instance_ids)
+        scores = torch.from_numpy((prediction == label_ids[:, None, None]).astype(np.float32))
+        record = {"image_id": f"{number}.png", "instance_ids_file_name": path}
+        evaluator.process([record], [{"sem_seg": scores}])
+    return evaluator.evaluate()
+
+
 def main(rank: int, folder: Path) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SHARDS)
     )
     merged = merge_over_processes(metric_of(SHARDS[rank]))
     (folder / f"merged_{rank}.pickle").write_bytes(pickle.dumps(merged))
+    (folder / str(rank)).mkdir()
+    results = evaluate_sem_seg(SHARDS[rank], folder / str(rank))
+    (folder / f"results_{rank}.pickle").write_bytes(pickle.dumps(results))
     dist.destroy_process_group()
 
 

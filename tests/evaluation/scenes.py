@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 ROAD, BUILDING, PERSON, RIDER, CAR, TRUCK, CARAVAN, BICYCLE = 7, 11, 24, 25, 26, 27, 29, 33
+PARKING, POLE, VEGETATION, SKY = 9, 17, 21, 23
 HEIGHT, WIDTH = 96, 128
 
 
@@ -97,3 +98,30 @@ def random_scene(
     if digits is not None:
         scene.predictions = [(m, label, round(s, digits)) for m, label, s in scene.predictions]
     return scene
+
+
+def labels_of(instance_ids: np.ndarray) -> np.ndarray:
+    """(H, W) uint8, the label ids that go with instance ids, as in *_labelIds.png."""
+    return np.where(instance_ids < 1000, instance_ids, instance_ids // 1000).astype(np.uint8)
+
+
+def random_labelled_scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Stuff, things, groups and void, and what a model might say of them.
+
+    Returns:
+        Ids as in *_instanceIds.png, (HEIGHT, WIDTH) uint16; and predicted label ids, (HEIGHT,
+        WIDTH) uint8, which are right for the most part, and among them labels that aren't scored.
+    """
+    instance_ids = random_scene(rng).instance_ids
+    for label in (BUILDING, POLE, VEGETATION, SKY, PARKING):
+        stuff = ellipse(rng) & (instance_ids == ROAD)
+        instance_ids[stuff] = label
+    prediction = labels_of(shifted(rng, instance_ids, most=2))
+    present = np.unique(prediction)
+    for _ in range(6):
+        prediction[ellipse(rng, high=12)] = rng.choice(present)
+    for label in rng.choice(34, size=3):
+        prediction[ellipse(rng, high=8)] = label
+    noise = rng.random(prediction.shape) < 0.02
+    prediction[noise] = rng.choice(present, size=np.count_nonzero(noise))
+    return instance_ids, prediction

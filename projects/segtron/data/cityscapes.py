@@ -174,7 +174,7 @@ def _load_instances(frame: Frame) -> dict[str, Any]:
             "bbox": list(segment.box),
             "bbox_mode": BoxMode.XYXY_ABS,
             "area": segment.area,
-            "category_id": THING_ID_TO_CONTIGUOUS[label_id(segment.id)],
+            "category_id": THING_ID_TO_CONTIGUOUS[int(label_ids_of(segment.id))],
             "iscrowd": int(segment.id < FIRST_INSTANCE_ID),
             "segmentation": segment.rle,
         }
@@ -205,18 +205,22 @@ def _image_record(frame: Frame) -> dict[str, Any]:
     return {"file_name": str(frame.image_file), "image_id": frame.image_file.name}
 
 
-def label_id(instance_id: int) -> int:
-    """The label id that an instance id stands for.
+def label_ids_of(instance_ids: np.ndarray) -> np.ndarray:
+    """The label ids that instance ids stand for.
+
+    Args:
+        instance_ids: integers of any shape and type.
+
+    Returns:
+        int64 of the same shape.
 
     Example:
-        >>> label_id(26003), label_id(26), label_id(7)
-        (26, 26, 7)
+        >>> label_ids_of(np.array([26003, 26, 7]))
+        array([26, 26,  7])
     """
-    return instance_id if instance_id < FIRST_INSTANCE_ID else instance_id // FIRST_INSTANCE_ID
+    ids = np.asarray(instance_ids, dtype=np.int64)  # 1000 is too much for uint8
+    return np.where(ids < FIRST_INSTANCE_ID, ids, ids // FIRST_INSTANCE_ID)
 
 
 def _is_thing(instance_ids: np.ndarray) -> np.ndarray:
-    labels = np.where(
-        instance_ids < FIRST_INSTANCE_ID, instance_ids, instance_ids // FIRST_INSTANCE_ID
-    )
-    return np.isin(labels, list(THING_ID_TO_CONTIGUOUS))
+    return np.isin(label_ids_of(instance_ids), list(THING_ID_TO_CONTIGUOUS))

@@ -5,14 +5,28 @@ from segtron.evaluation.cityscapes_instance import (
     CityscapesInstanceEvaluator,
     CityscapesInstanceMetric,
 )
+from segtron.evaluation.cityscapes_sem_seg import (
+    CityscapesSemSegEvaluator,
+    CityscapesSemSegMetric,
+)
 from segtron.evaluation.coco import CocoInstanceEvaluator, CocoInstanceMetric
-from segtron.evaluation.scores import InstanceScores
+from segtron.evaluation.confusion import joint_histogram
+from segtron.evaluation.scores import CityscapesSemSegScores, InstanceScores, SemSegScores
+from segtron.evaluation.sem_seg import SemSegEvaluator, SemSegMetric, label_file
 
 __all__ = [
     "CityscapesInstanceEvaluator",
     "CityscapesInstanceMetric",
+    "CityscapesSemSegEvaluator",
+    "CityscapesSemSegMetric",
+    "CityscapesSemSegScores",
     "CocoInstanceEvaluator",
     "CocoInstanceMetric",
     "InstanceScores",
+    "SemSegEvaluator",
+    "SemSegMetric",
+    "SemSegScores",
     "build_evaluators",
+    "joint_histogram",
+    "label_file",
 ]

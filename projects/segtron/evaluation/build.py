@@ -8,12 +8,16 @@ from detectron2.evaluation import DatasetEvaluators
 
 from segtron.errors import UserError
 from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
 from segtron.evaluation.coco import CocoInstanceEvaluator
+from segtron.evaluation.sem_seg import SemSegEvaluator
 
 # `evaluator_type` in a dataset's metadata -> evaluators, each made by its `from_config`.
 EVALUATORS = {
     "coco": (CocoInstanceEvaluator,),
     "cityscapes_instance": (CocoInstanceEvaluator, CityscapesInstanceEvaluator),
+    "sem_seg": (SemSegEvaluator,),
+    "cityscapes_sem_seg": (CityscapesSemSegEvaluator,),
 }
 
 

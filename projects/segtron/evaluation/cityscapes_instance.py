@@ -17,7 +17,7 @@ from cityscapesscripts.helpers.labels import id2label, labels
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
 
-from segtron.data.cityscapes import FIRST_INSTANCE_ID, THING_LABELS
+from segtron.data.cityscapes import FIRST_INSTANCE_ID, THING_LABELS, label_ids_of
 from segtron.data.image_io import read_ids
 from segtron.errors import UserError
 from segtron.evaluation.gather import merge_over_processes
@@ -101,7 +101,7 @@ class CityscapesInstanceMetric:
 
         pixels_of_id = np.bincount(instance_ids.ravel())
         present = np.flatnonzero(pixels_of_id)
-        labels_present = _label_of(present)
+        labels_present = label_ids_of(present)
         _check_labels(labels_present, image_id, "ground truth")
         _check_labels(np.unique(label_ids), image_id, "predictions")
         scored = np.isin(labels_present, list(CLASSES))
@@ -165,7 +165,7 @@ class CityscapesInstanceMetric:
         """AP and AP50 in percent, as the official script averages them."""
         aps = 100 * self.average_precisions()
         all_images = _concatenate(list(self._images.values()))
-        wanted = _label_of(all_images.gt_ids[_to_find(all_images)])
+        wanted = label_ids_of(all_images.gt_ids[_to_find(all_images)])
         return InstanceScores(
             protocol="Cityscapes protocol, instances",
             num_images=len(self),
@@ -259,7 +259,7 @@ def _to_find(images: _Image) -> np.ndarray:
 
 def _select(images: _Image, label_id: int) -> _Image:
     """The segments of one class. Pairs are of one class, so none is torn apart."""
-    of_gt, of_prediction = _label_of(images.gt_ids) == label_id, images.labels == label_id
+    of_gt, of_prediction = label_ids_of(images.gt_ids) == label_id, images.labels == label_id
     of_pair = of_gt[images.pair_gt]
     return _Image(
         images.gt_ids[of_gt],
@@ -288,10 +288,6 @@ def _offsets(lengths: list[int], repeats: list[int]) -> np.ndarray:
     """Where each part starts once parts of these lengths are joined, repeated as often as given."""
     ends = np.cumsum(lengths, dtype=np.int64)
     return np.repeat(ends - np.array(lengths, dtype=np.int64), repeats)
-
-
-def _label_of(instance_ids: np.ndarray) -> np.ndarray:
-    return np.where(instance_ids < FIRST_INSTANCE_ID, instance_ids, instance_ids // 1000)
 
 
 def _check_labels(label_ids: np.ndarray, image_id: Hashable, where: str) -> None:

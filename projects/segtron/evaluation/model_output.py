@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
@@ -17,12 +18,25 @@ def thing_category_ids(dataset_name: str) -> np.ndarray:
     Returns:
         (K,) int64: at i the dataset's id of the class that the model calls i.
     """
+    return _dataset_ids(dataset_name, "thing")
+
+
+def stuff_category_ids(dataset_name: str) -> np.ndarray:
+    """The values by which a dataset's own label files call its classes, in the model's order.
+
+    Returns:
+        (K,) int64: at i the value of the class that the model calls i.
+    """
+    return _dataset_ids(dataset_name, "stuff")
+
+
+def _dataset_ids(dataset_name: str, kind: Literal["thing", "stuff"]) -> np.ndarray:
     metadata = MetadataCatalog.get(dataset_name)
-    if metadata.get("thing_classes") is None:
+    if metadata.get(f"{kind}_classes") is None:
         DatasetCatalog.get(dataset_name)  # many loaders name the classes only as they read the data
-    to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
+    to_contiguous = metadata.get(f"{kind}_dataset_id_to_contiguous_id")
     if to_contiguous is None:
-        return np.arange(len(metadata.thing_classes))
+        return np.arange(len(getattr(metadata, f"{kind}_classes")))
     ids = {contiguous: dataset_id for dataset_id, contiguous in to_contiguous.items()}
     return np.array([ids[i] for i in range(len(ids))], dtype=np.int64)
 
@@ -46,3 +60,38 @@ def predicted_instances(output: dict[str, Any], dataset_name: str, num_classes: 
             f"MODEL.ROI_HEADS.NUM_CLASSES to {num_classes} and train again"
         )
     return instances
+
+
+def predicted_sem_seg(output: dict[str, Any], dataset_name: str, num_classes: int) -> np.ndarray:
+    """The class that a model found most likely in each pixel of one image.
+
+    Args:
+        output: with "sem_seg", (C, H, W) scores.
+        dataset_name: for what is said to the user.
+        num_classes: K, of the dataset.
+
+    Returns:
+        (H, W) uint8, 0 to K - 1.
+
+    Raises:
+        UserError: the model gives no semantic scores, or more classes than the dataset has, or
+            scores that are no numbers.
+    """
+    if "sem_seg" not in output:
+        raise UserError(
+            f"{dataset_name} is scored by its semantic segmentation and this model predicts none; "
+            "take a model with a semantic head, or name another set in DATASETS.TEST"
+        )
+    if len(output["sem_seg"]) > num_classes:
+        raise UserError(
+            f"the model predicts {len(output['sem_seg'])} classes, but {dataset_name} has "
+            f"{num_classes}; set MODEL.SEM_SEG_HEAD.NUM_CLASSES to {num_classes} and train again"
+        )
+    # Not argmax: on a CPU it takes more than twice as long, and it would hide nan.
+    scores, classes = output["sem_seg"].max(dim=0)
+    if not torch.isfinite(scores).all():
+        raise UserError(
+            f"{dataset_name}: the model's semantic scores are not finite numbers; take a "
+            "checkpoint from before the training diverged"
+        )
+    return classes.to(torch.uint8).cpu().numpy()

@@ -1,0 +1,318 @@
+"""Semantic segmentation by Detectron2's rules: mIoU, fwIoU, mACC, pACC.
+
+The rules are those of `detectron2.evaluation.SemSegEvaluator`. Only pixels whose ground truth has a
+class count, and a class without ground truth stays out of all means, however often it is predicted.
+Cityscapes' own mean differs in that: there a class that is predicted and nowhere present counts 0
+(`segtron.evaluation.cityscapes_sem_seg`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+
+from segtron.data.image_io import IMAGE_SUFFIXES
+from segtron.data.sem_seg import IGNORED, MAX_CLASSES, read_sem_seg
+from segtron.errors import UserError
+from segtron.evaluation.confusion import (
+    JointHistogram,
+    count_matrix,
+    joint_histogram,
+    save_confusion_matrix,
+    stack_histograms,
+)
+from segtron.evaluation.gather import merge_over_processes
+from segtron.evaluation.model_output import predicted_sem_seg, stuff_category_ids
+from segtron.evaluation.scores import SemSegScores
+from segtron.files import replacing
+
+logger = logging.getLogger(__name__)
+
+# What is saved beside the predictions.
+CONFUSION_FILE = "confusion_matrix.csv"
+
+
+class SemSegMetric:
+    """IoU and accuracy from label maps in memory: update, merge, compute.
+
+    The state is a sparse confusion matrix an image: six bytes for each pair of classes that meet
+    there, whatever the image's size. So an image counts once, in whatever shards it was seen, and
+    can be scored on its own.
+
+    Example:
+        >>> metric = SemSegMetric(["road", "car"])
+        >>> for name, prediction, ground_truth in images:
+        ...     metric.update(name, prediction, ground_truth)
+        >>> print(metric.compute())
+    """
+
+    def __init__(self, class_names: Sequence[str], ignore_label: int = IGNORED) -> None:
+        """
+        Args:
+            class_names: K names, in the order of the classes.
+            ignore_label: what the ground truth has in pixels that don't count.
+        """
+        self.class_names = tuple(class_names)
+        self._ignore_label = ignore_label
+        self._images: dict[Hashable, JointHistogram] = {}
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._images)
+
+    @property
+    def image_ids(self) -> list[Hashable]:
+        """The images, in the order in which they came."""
+        return list(self._images)
+
+    def update(self, image_id: Hashable, prediction: np.ndarray, ground_truth: np.ndarray) -> None:
+        """Add an image; one that is there already (a sampler's padding) is left as it is.
+
+        Args:
+            image_id: names the image, alike in every process.
+            prediction: (H, W) integers, classes 0 to K - 1.
+            ground_truth: (H, W) integers, classes 0 to K - 1 or the ignored label.
+
+        Raises:
+            ValueError: the maps differ in size, or one has a value that is no class.
+        """
+        if image_id in self._images:
+            return
+        try:
+            histogram = joint_histogram(ground_truth, prediction)
+            self._check_classes("prediction", histogram.prediction)
+            labelled = histogram.ground_truth != self._ignore_label
+            histogram = JointHistogram(*(column[labelled] for column in histogram))
+            self._check_classes("ground truth", histogram.ground_truth)
+        except ValueError as error:
+            raise ValueError(f"{image_id}: {error}") from error
+        dtype = np.min_scalar_type(len(self.class_names))
+        self._images[image_id] = JointHistogram(
+            histogram.ground_truth.astype(dtype),
+            histogram.prediction.astype(dtype),
+            histogram.pixels,
+        )
+
+    def _check_classes(self, where: str, classes: np.ndarray) -> None:
+        strange = classes[(classes < 0) | (classes >= len(self.class_names))]
+        if strange.size:
+            raise ValueError(
+                f"the {where} has the class {strange[0]}, but there are {len(self.class_names)} "
+                "classes, numbered from 0"
+                + (f" ({self._ignore_label}: ignored)" if where == "ground truth" else "")
+            )
+
+    def merge(self, other: SemSegMetric) -> None:
+        """Take over another metric's images; those in both are counted once."""
+        self._images = other._images | self._images
+
+    def confusion_matrix(self) -> np.ndarray:
+        """The pixels of all images by ground truth (rows) and prediction (columns).
+
+        Returns:
+            (K, K) int64. Ignored pixels are not in it.
+        """
+        return self._confusion_matrix(self._images.values())
+
+    def _confusion_matrix(self, histograms: Iterable[JointHistogram]) -> np.ndarray:
+        ground_truth, prediction, pixels, _ = stack_histograms(histograms)
+        return count_matrix(ground_truth, prediction, pixels, len(self.class_names))
+
+    def compute(self) -> SemSegScores:
+        """The scores of all images together."""
+        return score_confusion_matrix(
+            self.confusion_matrix(), self.class_names, num_images=len(self)
+        )
+
+    def compute_image(self, image_id: Hashable) -> SemSegScores:
+        """The scores of one image on its own, as for a ranking."""
+        matrix = self._confusion_matrix([self._images[image_id]])
+        return score_confusion_matrix(matrix, self.class_names, num_images=1)
+
+
+def score_confusion_matrix(
+    confusion_matrix: np.ndarray, class_names: Sequence[str], *, num_images: int
+) -> SemSegScores:
+    """Score a confusion matrix by Detectron2's rules.
+
+    Args:
+        confusion_matrix: (K, K) integers, pixels by ground truth (rows) and prediction (columns).
+        class_names: K names.
+        num_images: how many images it sums up.
+    """
+    true = np.diagonal(confusion_matrix).astype(np.float64)
+    wanted, found = confusion_matrix.sum(axis=1), confusion_matrix.sum(axis=0)
+    present = wanted > 0
+    iou, accuracy = np.full((2, len(class_names)), np.nan)
+    iou[present] = 100 * true[present] / (wanted + found - true)[present]
+    accuracy[present] = 100 * true[present] / wanted[present]
+
+    overall = dict.fromkeys(("mIoU", "fwIoU", "mACC", "pACC"), float("nan"))
+    if present.any():
+        overall = {
+            "mIoU": float(iou[present].mean()),
+            "fwIoU": float(np.average(iou[present], weights=wanted[present])),
+            "mACC": float(accuracy[present].mean()),
+            "pACC": float(100 * true.sum() / wanted.sum()),
+        }
+    return SemSegScores(
+        num_images=num_images,
+        overall=overall,
+        per_class={
+            name: {"IoU": float(iou[i]), "ACC": float(accuracy[i])}
+            for i, name in enumerate(class_names)
+        },
+        num_ground_truth={name: int(n) for name, n in zip(class_names, wanted, strict=True)},
+        num_predicted={name: int(n) for name, n in zip(class_names, found, strict=True)},
+    )
+
+
+def label_file(output_dir: str | Path, image_id: Hashable) -> Path:
+    """Where the evaluators save the classes that were predicted in an image.
+
+    Args:
+        output_dir: the folder that the evaluator was given.
+        image_id: the image's id; if it ends like the name of an image file, without that.
+
+    Raises:
+        UserError: the id leads out of the folder.
+
+    Example:
+        >>> label_file("out", "aachen/frame_1.jpg")
+        PosixPath('out/labels/aachen/frame_1.png')
+    """
+    name = PurePosixPath(str(image_id))
+    if name.is_absolute() or ".." in name.parts or not name.name:
+        raise UserError(
+            f"the predicted labels of the image with the id {str(image_id)!r} would be saved "
+            "outside of their folder; let ids be relative paths or plain names"
+        )
+    if name.suffix.lower() in IMAGE_SUFFIXES:
+        name = name.with_suffix("")
+    return Path(output_dir) / "labels" / name.with_name(f"{name.name}.png")
+
+
+class SemSegEvaluator(DatasetEvaluator):
+    """Score a model's semantic segmentation by Detectron2's rules.
+
+    `evaluate` returns {"sem_seg": {"mIoU", "fwIoU", "mACC", "pACC", "IoU-road", ..., "ACC-road",
+    ...}} in percent; nothing where there is no ground truth.
+
+    Saved in the output folder: the predicted classes of each image, with or without ground truth,
+    in the data set's own values (`label_file`), and `confusion_matrix.csv` (pixels; a row is a
+    class of the ground truth).
+    """
+
+    def __init__(self, dataset_name: str, *, output_dir: str | None = None) -> None:
+        """
+        Args:
+            dataset_name: a registered set whose dicts have what `segtron.data.sem_seg.read_sem_seg`
+                takes.
+            output_dir: folder of what is saved; None to save nothing.
+
+        Raises:
+            UserError: the set has too many classes.
+        """
+        self._dataset_name = dataset_name
+        self._output_dir = output_dir
+        values = stuff_category_ids(dataset_name)
+        if len(values) > MAX_CLASSES:
+            raise UserError(
+                f"{dataset_name} has {len(values)} classes; semantic segmentation is scored with "
+                f"up to {MAX_CLASSES}"
+            )
+        # What the data set's label files have for each class.
+        self._values = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+        self._class_names = MetadataCatalog.get(dataset_name).stuff_classes
+        self.reset()
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, dataset_name: str, output_dir: str | None
+    ) -> SemSegEvaluator:
+        return cls(dataset_name, output_dir=output_dir)
+
+    def reset(self) -> None:
+        self._metric = SemSegMetric(self._class_names)
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        for input_, output in zip(inputs, outputs, strict=True):
+            classes = predicted_sem_seg(output, self._dataset_name, len(self._class_names))
+            if self._output_dir:
+                _save_png(self._label_file(input_), self._values[classes])
+            path = self._ground_truth_file(input_)
+            if path is None:
+                continue
+            try:
+                self._update(input_, classes)
+            except ValueError as error:
+                raise UserError(
+                    f"{path}: {error}; do this file, the classes of {self._dataset_name} and the "
+                    "model belong together?"
+                ) from error
+
+    def _label_file(self, input_: dict[str, Any]) -> Path:
+        # Detectron2's own dicts with label files have no id.
+        image_id = input_.get("image_id")
+        name = Path(input_["file_name"]).name if image_id is None else image_id
+        return label_file(self._output_dir, name)
+
+    def _ground_truth_file(self, input_: dict[str, Any]) -> str | None:
+        """The file with an image's ground truth; None if it has none."""
+        return input_.get("sem_seg_file_name")
+
+    def _update(self, input_: dict[str, Any], classes: np.ndarray) -> None:
+        """Add an image that has ground truth.
+
+        Args:
+            input_: its dict.
+            classes: (H, W) uint8, the prediction.
+
+        Raises:
+            ValueError: the prediction doesn't fit the ground truth.
+        """
+        self._metric.update(image_id_of(input_), classes, read_sem_seg(input_))
+
+    def evaluate(self) -> dict[str, dict[str, float]]:
+        metric = merge_over_processes(self._metric)
+        return {} if metric is None else self._report(metric)
+
+    def _report(self, metric: SemSegMetric) -> dict[str, dict[str, float]]:
+        """Score all images together, save and log what comes out."""
+        scores = metric.compute()
+        if not any(scores.num_ground_truth.values()):
+            logger.info(
+                "%s: %s: predictions are not scored",
+                scores.protocol,
+                f"no pixel of {self._dataset_name} has a class"
+                if len(metric)
+                else f"no image of {self._dataset_name} has ground truth",
+            )
+            return {}
+        logger.info("%s", scores)
+        if self._output_dir:
+            path = Path(self._output_dir) / CONFUSION_FILE
+            save_confusion_matrix(path, metric.confusion_matrix(), self._class_names)
+            logger.info("%s: confusion matrix saved in %s", scores.protocol, path)
+        return {"sem_seg": scores.as_results()}
+
+
+def image_id_of(input_: dict[str, Any]) -> Hashable:
+    """What tells an image of a set from the others: its id, or its file where it has none, as in
+    Detectron2's own dicts with label files."""
+    image_id = input_.get("image_id")
+    return input_["file_name"] if image_id is None else image_id
+
+
+def _save_png(path: Path, ids: np.ndarray) -> None:
+    _, content = cv2.imencode(".png", ids)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
