@@ -8,6 +8,10 @@ from segtron.config import get_default_config, load_config
 from segtron.config.checks import check_values
 from segtron.errors import UserError
 
+SEMANTIC = ("MODEL.META_ARCHITECTURE", "SemanticSegmentor")
+WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", "True")
+SCALES = ("TEST.AUG.ENABLED", "True")
+
 
 def test_the_defaults_pass() -> None:
     check_values(get_default_config())
@@ -28,6 +32,21 @@ def test_the_defaults_pass() -> None:
         (("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"), "wants the smallest and the largest"),
         (("INPUT.CROP.SIZE", "(1.5, 0.5)"), "at most 1"),
         (("INPUT.CROP.TYPE", "absolute", "INPUT.CROP.SIZE", "(64,)"), "in pixels"),
+        (("DATASETS.STUFF_CLASSES", "['road', 2]"), "DATASETS.STUFF_CLASSES holds 2"),
+        (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "0"), "it must be 1 or more"),
+        (("MODEL.SEM_SEG_HEAD.AUX.LOSS_WEIGHT", "-0.5"), "AUX.LOSS_WEIGHT is -0.5; it must be 0"),
+        (("INPUT.CROP.SINGLE_CATEGORY_MAX_AREA", "1.5"), "MAX_AREA is 1.5; it must be from 0 to 1"),
+        (("INPUT.VERTICAL_FLIP_PROB", "-0.1"), "from 0 to 1"),
+        ((*SEMANTIC, *WINDOWS, "TEST.SLIDING_WINDOW.SIZE", "[64]"), "SIZE is [64]; it must be hei"),
+        ((*SEMANTIC, *WINDOWS, "TEST.SLIDING_WINDOW.SIZE", "[64, 0]"), "SIZE is [64, 0]"),
+        ((*SEMANTIC, *WINDOWS, "TEST.SLIDING_WINDOW.STRIDE", "[9, 0.5]"), "STRIDE is [9, 0.5]"),
+        (
+            (*SEMANTIC, *WINDOWS, "TEST.SLIDING_WINDOW.STRIDE", "[64, 1025]"),
+            "STRIDE is [64, 1025], larger than SIZE [512, 1024]",
+        ),
+        ((*SEMANTIC, *SCALES, "TEST.AUG.MIN_SIZES", "()"), "TEST.AUG.MIN_SIZES is []"),
+        ((*SEMANTIC, *SCALES, "TEST.AUG.MIN_SIZES", "(400, -1)"), "MIN_SIZES is [400, -1]"),
+        ((*SEMANTIC, *SCALES, "TEST.AUG.MAX_SIZE", "0"), "TEST.AUG.MAX_SIZE is 0"),
     ],
 )
 def test_a_value_that_a_key_cannot_have_is_named(
@@ -42,3 +61,27 @@ def test_a_value_that_a_key_cannot_have_is_named(
 def test_a_crop_in_pixels_may_be_larger_than_any_image(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("INPUT: {CROP: {TYPE: absolute, SIZE: [9000, 9000]}}")
     assert load_config(tmp_path / "a.yaml").INPUT.CROP.SIZE == [9000, 9000]
+
+
+@pytest.mark.parametrize("asked", [WINDOWS, SCALES])
+@pytest.mark.parametrize("architecture", ["GeneralizedRCNN", "PanopticFPN"])
+def test_windows_and_scales_are_for_semantic_models_only(
+    tmp_path: Path, asked: tuple[str, str], architecture: str
+) -> None:
+    (tmp_path / "a.yaml").touch()
+    with pytest.raises(UserError) as error:
+        load_config(tmp_path / "a.yaml", ("MODEL.META_ARCHITECTURE", architecture, *asked))
+    assert f"{asked[0]} is True, which Segtron does for semantic models only" in str(error.value)
+    assert f"not {architecture}" in str(error.value)
+    cfg = load_config(tmp_path / "a.yaml", (*SEMANTIC, *asked))
+    assert cfg.MODEL.META_ARCHITECTURE == "SemanticSegmentor"
+
+
+def test_windows_that_are_not_asked_for_may_have_holes(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("TEST: {SLIDING_WINDOW: {SIZE: [64, 64]}}")
+    assert load_config(tmp_path / "a.yaml").TEST.SLIDING_WINDOW.SIZE == [64, 64]
+
+
+def test_windows_may_touch_without_overlap(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("TEST: {SLIDING_WINDOW: {STRIDE: [512, 1024]}}")
+    load_config(tmp_path / "a.yaml", (*SEMANTIC, *WINDOWS))

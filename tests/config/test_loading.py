@@ -200,7 +200,7 @@ def test_a_wrong_register_entry_is_named(tmp_path: Path, entry: str, said: str) 
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("key", ["MODEL.KEYPOINT_ON", "TEST.AUG.ENABLED"])
+@pytest.mark.parametrize("key", ["MODEL.KEYPOINT_ON", "TEST.PRECISE_BN.ENABLED"])
 def test_what_is_not_supported_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(UserError, match=f"{key} is True, which Segtron does not support"):
         load_config(write(tmp_path / "a.yaml", ""), [key, "True"])

@@ -13,6 +13,7 @@ from torch import nn
 
 from segtron.config import get_default_config
 from segtron.errors import UserError
+from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import (
     Checkpointer,
     choose_weights,
@@ -87,6 +88,78 @@ def test_other_class_counts_are_refused_or_named(
     assert "cls_score.weight" in caplog.text
     torch.testing.assert_close(target.body.weight, source.body.weight)
     torch.testing.assert_close(target.cls_score.weight, before)
+
+
+HEADS = {
+    "SemSegFPNHead": ["MODEL.SEM_SEG_HEAD.COMMON_STRIDE", "1"],
+    "FCNHead": [],
+    "UNetHead": ["MODEL.SEM_SEG_HEAD.COMMON_STRIDE", "1"],
+    "with auxiliary head": ["MODEL.SEM_SEG_HEAD.AUX.ENABLED", "True"],
+}
+
+
+def semantic_model(head: str, num_classes: int, *opts: str) -> nn.Module:
+    cfg = get_default_config()
+    cfg.merge_from_list(
+        ["MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"]
+        + ["MODEL.BACKBONE.NAME", "UNetEncoder", "MODEL.UNET_ENCODER.CHANNELS", "[4, 8]"]
+        + ["MODEL.SEM_SEG_HEAD.NAME", head if head.endswith("Head") else "FCNHead"]
+        + ["MODEL.SEM_SEG_HEAD.IN_FEATURES", "['enc1', 'enc2']"]
+        + ["MODEL.SEM_SEG_HEAD.AUX.IN_FEATURE", "enc1", "MODEL.SEM_SEG_HEAD.AUX.CONVS_DIM", "4"]
+        + ["MODEL.SEM_SEG_HEAD.CONVS_DIM", "4", "MODEL.SEM_SEG_HEAD.NORM", "BN"]
+        + ["MODEL.SEM_SEG_HEAD.NUM_CLASSES", str(num_classes), *HEADS[head], *opts]
+    )
+    return build_model(cfg)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_other_class_counts_of_semantic_heads_are_refused_or_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, head: str
+) -> None:
+    source, target = semantic_model(head, 19), semantic_model(head, 5)
+    path = str(saved(tmp_path / "a.pth", {"model": source.state_dict()}))
+    with pytest.raises(UserError, match="for 19 semantic classes, the config is for 5"):
+        load_weights(target, path, strict=True)
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    with caplog.at_level("WARNING"):
+        load_weights(target, path, strict=False)
+    sources = source.state_dict()
+    named = [name for name in sources if f"{name} is (19" in caplog.text]
+    assert len(named) >= 2 and all("sem_seg_head" in name for name in named)
+    assert "not found" not in caplog.text  # nothing is missing besides
+    for name, tensor in target.state_dict().items():
+        torch.testing.assert_close(tensor, (before if name in named else sources)[name])
+
+
+def test_another_width_is_not_taken_for_another_class_count(tmp_path: Path) -> None:
+    source = semantic_model("UNetHead", 5)
+    target = semantic_model("UNetHead", 5, "MODEL.SEM_SEG_HEAD.CONVS_DIM", "8")
+    path = str(saved(tmp_path / "a.pth", {"model": source.state_dict()}))
+    with pytest.raises(UserError, match=r"sem_seg_head\..* in the file and .* in the model"):
+        load_weights(target, path, strict=True)
+
+
+def test_class_counts_of_things_and_of_stuff_are_both_named(tmp_path: Path) -> None:
+    source, target = Classifier(8), Classifier(3)
+    source.sem_seg_head, target.sem_seg_head = nn.Module(), nn.Module()
+    source.sem_seg_head.predictor = nn.Conv2d(2, 54, 1)
+    target.sem_seg_head.predictor = nn.Conv2d(2, 11, 1)
+    path = str(saved(tmp_path / "a.pth", {"model": source.state_dict()}))
+    with pytest.raises(UserError, match="8 classes.* is for 3; .*54 semantic classes.* is for 11"):
+        load_weights(target, path, strict=True)
+
+
+def test_missing_tensors_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = semantic_model("FCNHead", 5)
+    target = semantic_model("with auxiliary head", 5)
+    path = str(saved(tmp_path / "a.pth", {"model": source.state_dict()}))
+    with caplog.at_level("WARNING"):
+        load_weights(target, path, strict=False)
+    named = {line for line in caplog.text.splitlines() if "auxiliary_head" in line}
+    assert {name.split(".")[2] for name in named} == {"conv", "predictor"}
+    torch.testing.assert_close(
+        target.sem_seg_head.scores.state_dict(), source.sem_seg_head.scores.state_dict()
+    )
 
 
 def test_missing_tensors_are_refused_or_kept(tmp_path: Path) -> None:

@@ -36,16 +36,30 @@ AT_LEAST = {
     "DATALOADER.NUM_WORKERS": 0,
     "MODEL.BACKBONE.FREEZE_AT": 0,
     "MODEL.ROI_HEADS.NUM_CLASSES": 1,
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 1,
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 1,
+    "MODEL.SEM_SEG_HEAD.COMMON_STRIDE": 1,
+    "MODEL.SEM_SEG_HEAD.FCN.NUM_CONV": 0,
+    "MODEL.SEM_SEG_HEAD.AUX.CONVS_DIM": 1,
+    "MODEL.SEM_SEG_HEAD.AUX.LOSS_WEIGHT": 0,
 }
+# Chances and shares: from 0 to 1.
+SHARES = ("INPUT.VERTICAL_FLIP_PROB", "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA")
 # Detectron2's switches for what Segtron's training path does not do. Refused, since a run that
 # leaves out what it was asked for would mislead.
 NOT_SUPPORTED = (
     "MODEL.LOAD_PROPOSALS",
     "MODEL.KEYPOINT_ON",
     "TEST.PRECISE_BN.ENABLED",
-    "TEST.AUG.ENABLED",
 )
-LISTS_OF_NAMES = ("DATASETS.TRAIN", "DATASETS.TEST", "DATASETS.THING_CLASSES")
+# What is made for semantic models only.
+SEMANTIC_ONLY = ("TEST.SLIDING_WINDOW.ENABLED", "TEST.AUG.ENABLED")
+LISTS_OF_NAMES = (
+    "DATASETS.TRAIN",
+    "DATASETS.TEST",
+    "DATASETS.THING_CLASSES",
+    "DATASETS.STUFF_CLASSES",
+)
 
 
 def check_values(cfg: CfgNode) -> None:
@@ -61,15 +75,27 @@ def check_values(cfg: CfgNode) -> None:
     for key, smallest in AT_LEAST.items():
         if get(key) < smallest:
             raise UserError(f"{key} is {get(key)}; it must be {smallest} or more")
+    for key in SHARES:
+        if not 0 <= get(key) <= 1:
+            raise UserError(f"{key} is {get(key)}; it must be from 0 to 1")
     for key in NOT_SUPPORTED:
         if get(key):
             raise UserError(f"{key} is True, which Segtron does not support; set it to False")
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    for key in SEMANTIC_ONLY:
+        if get(key) and architecture != "SemanticSegmentor":
+            raise UserError(
+                f"{key} is True, which Segtron does for semantic models only "
+                f"(MODEL.META_ARCHITECTURE SemanticSegmentor, not {architecture}); set it to False"
+            )
     for key in LISTS_OF_NAMES:
         for name in get(key):
             if not isinstance(name, str):
                 raise UserError(f"{key} holds {name!r}, which is no name; put it in quotes")
     _check_steps(cfg)
     _check_sizes(cfg)
+    _check_windows(cfg)
+    _check_scales(cfg)
 
 
 def _get(cfg: CfgNode, key: str) -> Any:
@@ -105,6 +131,41 @@ def _check_sizes(cfg: CfgNode) -> None:
             f"height and width, "
             + ("as shares of the image, at most 1" if relative else "in pixels")
         )
+
+
+def _check_windows(cfg: CfgNode) -> None:
+    options = cfg.TEST.SLIDING_WINDOW
+    if not options.ENABLED:
+        return
+    for key in ("SIZE", "STRIDE"):
+        value = list(options[key])
+        if len(value) != 2 or not all(_is_length(side) and side > 0 for side in value):
+            raise UserError(
+                f"TEST.SLIDING_WINDOW.{key} is {value}; it must be height and width in whole pixels"
+            )
+    if any(step > side for step, side in zip(options.STRIDE, options.SIZE, strict=True)):
+        raise UserError(
+            f"TEST.SLIDING_WINDOW.STRIDE is {list(options.STRIDE)}, larger than SIZE "
+            f"{list(options.SIZE)}: pixels between two windows would not be predicted; lower it"
+        )
+
+
+def _check_scales(cfg: CfgNode) -> None:
+    options = cfg.TEST.AUG
+    if not options.ENABLED:
+        return
+    sizes = list(options.MIN_SIZES)
+    if not sizes or not all(_is_length(size) and size >= 0 for size in sizes):
+        raise UserError(
+            f"TEST.AUG.MIN_SIZES is {sizes}; it must be a list of lengths in whole pixels "
+            "(0: as the image is)"
+        )
+    if options.MAX_SIZE < 1:
+        raise UserError(f"TEST.AUG.MAX_SIZE is {options.MAX_SIZE}; it must be 1 or more")
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,11 @@ from torch import nn
 
 from segtron.errors import UserError
 from segtron.files import replacing
+from segtron.modeling.torchvision_weights import (
+    is_torchvision_resnet,
+    take_backbone,
+    warn_of_differences,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +41,16 @@ _PICKLE_GLOBALS = {
     ("_codecs", "encode"),
     ("collections", "OrderedDict"),
 }
+# The layers with an output for each class, what they classify, and how many outputs are no class:
+# the box classifier has one for background.
+_CLASS_LAYERS = (
+    (re.compile(r"(?:^|\.)cls_score\.weight$"), "classes", 1),
+    (
+        re.compile(r"(?:^|\.)sem_seg_head\.(?:.+\.)?(?:predictor|scores\.\w+)\.weight$"),
+        "semantic classes",
+        0,
+    ),
+)
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -108,10 +124,19 @@ class Checkpointer(DetectionCheckpointer):
 
 
 class _LenientCheckpointer(DetectionCheckpointer):
+    def __init__(self, model: nn.Module, input_format: str | None) -> None:
+        super().__init__(model)
+        self.input_format = input_format
+
     def _load_file(self, filename: str) -> dict[str, Any]:
         return read_checkpoint(Path(filename))
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        if is_torchvision_resnet(checkpoint["model"]):
+            checkpoint["model"] = take_backbone(checkpoint["model"], self.model)
+            # The names are the model's now, whatever kind of file they came from.
+            checkpoint["matching_heuristics"] = False
+            warn_of_differences(self.model, self.input_format)
         names = set(checkpoint["model"])
         incompatible = super()._load_model(checkpoint)
         if names and len(incompatible.missing_keys) >= len(self.model.state_dict()):
@@ -123,13 +148,20 @@ class _LenientCheckpointer(DetectionCheckpointer):
             logger.warning(
                 "%s is %s in the weights and %s in the model: it starts anew.", name, shape, wanted
             )
-        # Said already; Detectron2 would say it again.
+        # Said already. Detectron2 names those that are missing altogether.
+        named = {name for name, _, _ in incompatible.incorrect_shapes}
+        incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if k not in named]
         incompatible.incorrect_shapes.clear()
         return incompatible
 
 
-def load_weights(model: nn.Module, path: str, *, strict: bool) -> None:
+def load_weights(
+    model: nn.Module, path: str, *, strict: bool, input_format: str | None = None
+) -> None:
     """Load a model's weights from a checkpoint.
+
+    A ResNet of torchvision's, bare or in one of its segmentation models, is recognized by its names
+    when loading isn't strict; see `segtron.modeling.torchvision_weights`.
 
     Args:
         model: on any device; its parameters are overwritten.
@@ -137,12 +169,14 @@ def load_weights(model: nn.Module, path: str, *, strict: bool) -> None:
         strict: the checkpoint must hold all of the model's tensors in their shapes. If not strict,
             tensors of another shape or missing ones keep their initial values, and are named in the
             log: the way to start from a model with another number of classes.
+        input_format: INPUT.FORMAT, to warn if weights of torchvision's expect another one. It isn't
+            checked if None, unless the model knows it.
 
     Raises:
         UserError: the file is missing, can't be downloaded, is no checkpoint, would run code, or
             doesn't fit the model.
     """
-    checkpointer = (Checkpointer if strict else _LenientCheckpointer)(model)
+    checkpointer = Checkpointer(model) if strict else _LenientCheckpointer(model, input_format)
     with _naming(path):
         checkpointer.load(fetch(path), checkpointables=[])
 
@@ -238,15 +272,21 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 def _describe(incompatible: Any) -> str:
+    differing = []
+    for layer, kind, others in _CLASS_LAYERS:
+        counts = [
+            (found[0] - others, wanted[0] - others)
+            for name, found, wanted in incompatible.incorrect_shapes
+            if layer.search(name) and found[0] != wanted[0]
+        ]
+        # Several score layers and an auxiliary head say the same.
+        differing += [
+            f"they are for {found} {kind}, the config is for {wanted}"
+            for found, wanted in counts[:1]
+        ]
+    if differing:
+        return "; ".join(differing)
     name, shape, wanted = incompatible.incorrect_shapes[0]
-    with contextlib.suppress(StopIteration):
-        # The box classifier has one row a class and one for background.
-        found, need = next(
-            (found, need)
-            for key, found, need in incompatible.incorrect_shapes
-            if key.endswith("cls_score.weight")
-        )
-        return f"they are for {found[0] - 1} classes, the config is for {need[0] - 1}"
     return f"{name} is {tuple(shape)} in the file and {tuple(wanted)} in the model"
 
 
