@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,15 +14,12 @@ from detectron2.modeling.roi_heads.mask_head import (
     mask_rcnn_loss,
 )
 from detectron2.structures import Instances
-from torch import nn
 
 from segtron.errors import UserError
 from segtron.modeling.losses import soft_dice_loss
 from segtron.modeling.mask_heads.mask_iou import MaskIoUHead, mask_iou_targets
-
-NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN")
-# GroupNorm's number of groups (Wu & He 2018).
-GROUPS = 32
+from segtron.modeling.norm import NORMS, Norm, resolve_norm
+from segtron.modeling.options import check_choice
 
 
 @ROI_MASK_HEAD_REGISTRY.register()
@@ -53,7 +48,7 @@ class InstanceMaskHead(MaskRCNNConvUpsampleHead):
         *,
         num_classes: int,
         conv_dims: list[int],
-        conv_norm: str | Callable[[int], nn.Module] = "",
+        conv_norm: Norm = "",
         bce_weight: float = 1.0,
         dice_weight: float = 0.0,
         mask_iou_head: MaskIoUHead | None = None,
@@ -65,9 +60,7 @@ class InstanceMaskHead(MaskRCNNConvUpsampleHead):
             input_shape: shape of a region's features.
             num_classes: number of foreground classes; 1 for masks that know no class.
             conv_dims: channels of the 3x3 convolutions and, last, of the upsampling layer.
-            conv_norm: normalization after the 3x3 convolutions, one of `NORMS` or a function from
-                the number of channels to a layer. "GN" has 32 groups or, where 32 doesn't divide
-                the channels, the greatest common divisor of the two.
+            conv_norm: normalization after the 3x3 convolutions, as in `segtron.modeling.norm`.
             bce_weight: weight of the binary cross-entropy.
             dice_weight: weight of the Dice loss; 0 leaves it out.
             mask_iou_head: the branch that judges the masks, if any.
@@ -83,7 +76,7 @@ class InstanceMaskHead(MaskRCNNConvUpsampleHead):
             input_shape,
             num_classes=num_classes,
             conv_dims=conv_dims,
-            conv_norm=_group_norm if conv_norm == "GN" else conv_norm,
+            conv_norm=resolve_norm(conv_norm),
             loss_weight=bce_weight,
             vis_period=vis_period,
         )
@@ -94,11 +87,7 @@ class InstanceMaskHead(MaskRCNNConvUpsampleHead):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         options = cfg.MODEL.ROI_MASK_HEAD
-        if options.NORM not in NORMS:
-            raise UserError(
-                f"MODEL.ROI_MASK_HEAD.NORM is {options.NORM!r}; "
-                f"it must be one of {', '.join(repr(norm) for norm in NORMS)}"
-            )
+        check_choice("MODEL.ROI_MASK_HEAD.NORM", options.NORM, NORMS)
         arguments = super().from_config(cfg, input_shape)
         arguments["bce_weight"] = options.BCE_WEIGHT
         arguments["dice_weight"] = options.DICE_WEIGHT
@@ -253,7 +242,3 @@ def _of_class(x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     if x.shape[1] == 1:
         return x[:, 0]
     return x[torch.arange(len(x), device=x.device), classes]
-
-
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(GROUPS, channels), channels)
