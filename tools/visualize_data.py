@@ -17,7 +17,8 @@ from segtron.visualization.model_input import visualize_data
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.config_parser(
-        "Draw what a model is fed: images after augmentation, with boxes, masks and class names.",
+        "Draw what a model is fed: images after augmentation, with boxes and masks, or with the "
+        "classes of all pixels.",
         "python tools/visualize_data.py --config-file configs/toytown/mask_rcnn_lite0_FPN.yaml "
         "--output pictures",
     )
@@ -34,8 +35,8 @@ def parse_args() -> argparse.Namespace:
         "--source",
         choices=("model", "annotation"),
         default="model",
-        help="what the model is fed, or images and annotations as they are stored, crowds hatched "
-        "(default: %(default)s)",
+        help="what the model is fed, or images and annotations as they are stored, what is ignored "
+        "hatched (default: %(default)s)",
     )
     parser.add_argument(
         "--number",

@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         "--score-threshold",
         type=command_line.fraction,
         metavar="T",
-        help="lowest score of a prediction that counts (default: TEST.DRAW_SCORE_THRESH)",
+        help="lowest score of an instance that counts (default: TEST.DRAW_SCORE_THRESH)",
     )
     return parser.parse_args()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +125,83 @@ def test_unknown_classes_go_by_their_number(tmp_path):
     assert [(e["category_id"], e["category_name"]) for e in entries] == [(1, "0"), (2, "1")]
 
 
-def test_unknown_sinks_and_models_without_instances_are_refused(tmp_path):
-    with pytest.raises(UserError, match="'labels' is unknown; known are overlay, coco, csv"):
-        build_sinks(["coco", "labels"], tmp_path, METADATA, draw_score=0, save_score=0)
-    semantic = Prediction(ImageFile(Path("a.png"), "a.png"), 1, None, {"sem_seg": None})
-    with pytest.raises(UserError, match="predicts sem_seg but no instances"):
-        semantic.instances(0.5)
+def test_unknown_sinks_are_refused(tmp_path):
+    with pytest.raises(UserError, match="'video' is unknown; known are overlay, coco, csv, labels"):
+        build_sinks(["coco", "video"], tmp_path, METADATA, draw_score=0, save_score=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "message"),
+    [
+        ("coco", ["sem_seg"], "predicts sem_seg but no instances, .* coco .*: overlay, labels$"),
+        ("csv", ["sem_seg"], "predicts sem_seg but no instances, .* csv .*: overlay, labels$"),
+        ("labels", ["instances"], "instances but no sem_seg, .* labels .*: overlay, coco, csv$"),
+        ("overlay", ["proposals"], "proposals but no instances or sem_seg, .*: none$"),
+    ],
+)
+def test_sinks_say_what_a_model_can_be_saved_as(tmp_path, name, outputs, message):
+    (sink,) = build_sinks([name], tmp_path, METADATA, draw_score=0, save_score=0)
+    given = Prediction(ImageFile(Path("a.png"), "a.png"), 1, None, dict.fromkeys(outputs))
+    with pytest.raises(UserError, match=message):
+        sink.check(given)
+    sink.check(replace(given, output=dict.fromkeys([*outputs, "instances", "sem_seg"])))
+
+
+def semantic(name="sub/ä.jpg", number=1):
+    """Class 0 above class 1, with scores of no order."""
+    scores = torch.zeros(2, 40, 60)
+    scores[0, :20] = 3.5
+    scores[1, 20:] = 0.1
+    image = np.zeros((40, 60, 3), np.uint8)
+    return Prediction(ImageFile(Path("in") / name, name), number, image, {"sem_seg": scores})
+
+
+STUFF = {"stuff_classes": ["road", "cost in $"], "stuff_colors": [(200, 0, 0), (0, 0, 200)]}
+
+
+@pytest.mark.parametrize(
+    ("ids", "mode", "values"),
+    [({7: 0, 26: 1}, "L", [7, 26]), ({7: 0, 300: 1}, "I;16", [7, 300]), (None, "L", [0, 1])],
+)
+def test_labels_have_the_data_sets_own_ids(tmp_path, ids, mode, values):
+    known = {} if ids is None else {"stuff_dataset_id_to_contiguous_id": ids}
+    write("labels", tmp_path, [semantic()], metadata=Metadata(name="test", **STUFF, **known))
+    with Image.open(tmp_path / "labels" / "sub" / "ä.png") as image:
+        assert image.mode == mode
+        labels = np.asarray(image)
+    assert labels.shape == (40, 60)
+    assert (labels[:20] == values[0]).all() and (labels[20:] == values[1]).all()
+
+
+def test_overlays_show_classes(tmp_path):
+    write("overlay", tmp_path, [semantic("a.png")], metadata=Metadata(name="test", **STUFF))
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (768, 512)
+        red, green, blue = image.getpixel((600, 100))
+        assert red > 90 and green == blue == 0
+        red, green, blue = image.getpixel((600, 400))
+        assert blue > 90 and green == red == 0
+        # The legend.
+        assert (200, 0, 0) in {color for _, color in image.getcolors(2**24)}
+
+
+def test_overlays_show_classes_and_instances(tmp_path):
+    instances = prediction().output["instances"]
+    both = replace(semantic("a.png"), output={"instances": instances, **semantic().output})
+    write("overlay", tmp_path / "both", [both], metadata=Metadata(name="test", **STUFF))
+    write("overlay", tmp_path / "one", [semantic("a.png")], metadata=Metadata(name="test", **STUFF))
+    pictures = [np.asarray(Image.open(tmp_path / name / "a.png")) for name in ("both", "one")]
+    changed = (pictures[0] != pictures[1]).any(axis=2)
+    # Beside the instance's own pixels, its outline and label.
+    scale = 512 / 40
+    assert changed[int(13 * scale) : int(18 * scale), int(25 * scale) : int(33 * scale)].all()
+    assert not changed[int(25 * scale) :].any()
+
+
+def test_scores_that_are_no_numbers_are_refused(tmp_path):
+    given = semantic()
+    given.output["sem_seg"][0, 3, 3] = float("nan")
+    (sink,) = build_sinks(["labels"], tmp_path, METADATA, draw_score=0, save_score=0)
+    with pytest.raises(UserError, match="not finite"), sink.opened():
+        sink.write(given)
+    assert list(tmp_path.iterdir()) == []

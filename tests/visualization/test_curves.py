@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from segtron.errors import UserError
+from segtron.visualization import curves
 from segtron.visualization.curves import plot_curves, read_metrics, running_mean
 
 
@@ -20,9 +22,9 @@ def test_each_metric_is_a_curve(tmp_path):
         {"iteration": 19, "total_loss": 2.0, "lr": 0.01},
         {"iteration": 39, "total_loss": 1.0, "segm/AP": 30.0},
     ]
-    curves = read_metrics(write(tmp_path / "metrics.json", records))
-    assert [values.tolist() for values in curves["total_loss"]] == [[19, 39], [2.0, 1.0]]
-    assert [values.tolist() for values in curves["segm/AP"]] == [[39], [30.0]]
+    found = read_metrics(write(tmp_path / "metrics.json", records))
+    assert [values.tolist() for values in found["total_loss"]] == [[19, 39], [2.0, 1.0]]
+    assert [values.tolist() for values in found["segm/AP"]] == [[39], [30.0]]
 
 
 def test_what_is_no_number_is_left_out(tmp_path):
@@ -33,9 +35,9 @@ def test_what_is_no_number_is_left_out(tmp_path):
         [1, 2],
     ]
     path = write(tmp_path / "metrics.json", records, tail='{"iteration": 3, "lo')
-    curves = read_metrics(path)
-    assert set(curves) == {"loss"}
-    assert curves["loss"][0].tolist() == [2]
+    found = read_metrics(path)
+    assert set(found) == {"loss"}
+    assert found["loss"][0].tolist() == [2]
 
 
 def test_a_resumed_run_replaces_what_it_repeats(tmp_path):
@@ -72,6 +74,23 @@ def test_each_family_of_metrics_has_its_picture(tmp_path):
         with Image.open(path) as image:
             assert image.size == (1200, 672)
             assert len(image.convert("L").getcolors()) > 20
+
+
+def test_all_means_of_the_iou_are_on_one_chart(tmp_path, monkeypatch):
+    names = ["sem_seg/mIoU", "cityscapes_sem_seg/IoU", "a/cityscapes_sem_seg/iIoU"]
+    others = ["sem_seg/IoU-road", "cityscapes_sem_seg/IoU_sup", "sem_seg/pACC", "IoU"]
+    record = {"iteration": 9} | dict.fromkeys([*names, *others], 50.0)
+    drawn = {}
+    charts = [
+        replace(
+            chart,
+            draw=lambda axes, chosen, _, name=chart.file_name: drawn.update({name: [*chosen]}),
+        )
+        for chart in curves.CHARTS
+    ]
+    monkeypatch.setattr(curves, "CHARTS", charts)
+    plot_curves(write(tmp_path / "metrics.json", [record]), tmp_path)
+    assert drawn == {"miou.png": names}
 
 
 @pytest.mark.parametrize(

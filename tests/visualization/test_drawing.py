@@ -6,18 +6,18 @@ import pytest
 import torch
 from detectron2.data.catalog import Metadata
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
-from matplotlib.transforms import Bbox
+from matplotlib.legend import Legend
+from PIL import Image
 
-from segtron.visualization.drawing import (
-    MOST_LABELS,
-    InstanceVisualizer,
-    class_color,
-    enlargement,
-    mask_outline,
-    vary_color,
+from segtron.data.sem_seg import IdEncoding
+from segtron.visualization.drawing import CLASS_OPACITY, MOST_LABELS, SegmentationVisualizer
+
+METADATA = Metadata(
+    name="test",
+    thing_classes=["fig", "cost in $", "date^2_$x"],
+    stuff_classes=["sky", "road", "$\\frac{x"],
+    stuff_colors=[(0, 0, 200), (0, 200, 0), (200, 0, 0)],
 )
-
-METADATA = Metadata(name="test", thing_classes=["fig", "cost in $", "date^2_$x"])
 
 
 def rectangle(x0, y0, x1, y1, height=100, width=200):
@@ -27,22 +27,16 @@ def rectangle(x0, y0, x1, y1, height=100, width=200):
 
 
 def visualizer(height=600, width=1000, **kwargs):
-    return InstanceVisualizer(np.zeros((height, width, 3), np.uint8), METADATA, **kwargs)
+    return SegmentationVisualizer(np.zeros((height, width, 3), np.uint8), METADATA, **kwargs)
 
 
 def texts(drawn):
     return [text.get_text() for text in drawn.output.ax.texts]
 
 
-@pytest.mark.parametrize("smoothness", [1, 2, 5])
-@pytest.mark.parametrize("box", [(0, 0, 200, 100), (3, 4, 50, 60), (7, 7, 8, 8), (0, 99, 200, 100)])
-def test_an_outline_runs_along_the_pixels_edges(box, smoothness):
-    extents = mask_outline(rectangle(*box), smoothness).get_extents()
-    assert (extents.x0, extents.y0, extents.x1, extents.y1) == pytest.approx(box, abs=0.3)
-
-
-def test_an_empty_mask_has_no_outline():
-    assert mask_outline(np.zeros((5, 5), bool)) is None
+def legend_texts(drawn):
+    (legend,) = drawn.output.ax.findobj(Legend)
+    return [text.get_text() for text in legend.get_texts()]
 
 
 def test_holes_stay_free():
@@ -132,55 +126,126 @@ def test_crowds_are_hatched_grey_and_nameless():
     assert (inside.min(axis=2) == inside.max(axis=2)).all()
 
 
-def test_labels_do_not_cover_each_other():
-    masks = [rectangle(x, 300, x + 60, 330, 600, 1000) for x in range(100, 400, 15)]
-    drawn = visualizer()
-    drawn.draw_legend([("found: 20", (1.0, 0.0, 0.0))])
-    drawn.overlay_instances(masks=masks, labels=["hazelnut"] * len(masks))
-    renderer = drawn.output.canvas.get_renderer()
-    extents = [text.get_window_extent(renderer) for text in drawn.output.ax.texts]
-    assert 3 < len(extents) <= len(masks)
-    for i, one in enumerate(extents):
-        assert not any(Bbox.intersection(one, other) for other in extents[:i])
-
-
-def test_labels_stay_in_the_picture():
-    corners = [(0, 0), (980, 0), (0, 580), (980, 580)]
-    masks = [rectangle(x, y, x + 20, y + 20, 600, 1000) for x, y in corners]
-    drawn = visualizer()
-    drawn.overlay_instances(masks=masks, labels=["hazelnut"] * 4)
-    renderer = drawn.output.canvas.get_renderer()
-    for text in drawn.output.ax.texts:
-        extent = text.get_window_extent(renderer)
-        assert extent.x0 >= 0 and extent.y0 >= 0
-        assert extent.x1 <= 1000 and extent.y1 <= 600
-
-
 def test_counts_stand_in_for_too_many_labels():
     masks = [rectangle(5 * i, 0, 5 * i + 3, 3, 600, 1000) for i in range(MOST_LABELS + 1)]
     drawn = visualizer()
     drawn.overlay_instances(masks=masks, labels=["fig"] * len(masks))
     assert texts(drawn) == []
     drawn.draw_class_counts([0] * 3 + [1] * 40)
-    assert texts(drawn) == ["cost in $: 40", "fig: 3"]
+    assert legend_texts(drawn) == ["cost in $: 40", "fig: 3"]
 
 
-def test_small_images_are_enlarged_within_limits():
-    assert enlargement(600, 1000) == 1
-    assert enlargement(256, 128) == 4
-    assert enlargement(16, 1024) == 2
-    assert visualizer(128, 256).output.get_image().shape == (512, 1024, 3)
-    assert visualizer(1000, 500, longest_side=100).output.get_image().shape == (100, 50, 3)
+def is_color(pixels, color):
+    """Whether all of some pixels have a colour, up to rounding."""
+    return np.abs(pixels.astype(int) - np.array(color)).max() < 1.01
 
 
-def test_variants_of_a_colour_are_distinct_and_repeatable():
-    variants = [vary_color((0.0, 0.0, 0.55), i, 8) for i in range(20)]
-    assert variants == [vary_color((0.0, 0.0, 0.55), i, 8) for i in range(20)]
-    assert len(set(variants)) == 20
-    # Too dark a colour is lifted, but stays blue.
-    assert all(blue > 0.7 and blue > 1.3 * max(red, green) for red, green, blue in variants)
+def two_halves(height=600, width=1000):
+    """Sky over road, the road three times as high."""
+    classes = np.ones((height, width), np.uint8)
+    classes[: height // 4] = 0
+    return classes
 
 
-def test_the_data_sets_own_colours_come_first():
-    assert class_color(1, [(0, 0, 0), (255, 0, 51)]) == pytest.approx((1, 0, 0.2))
-    assert len({class_color(i) for i in range(50)}) == 50
+def test_classes_have_their_colours_and_a_border_between_them():
+    drawn = visualizer()
+    picture = drawn.draw_sem_seg(two_halves()).get_image()
+    assert is_color(picture[:145], [0, 0, 200 * CLASS_OPACITY])
+    assert is_color(picture[155:], [0, 200 * CLASS_OPACITY, 0])
+    assert (picture[148:152].min(axis=2).max(axis=0) > 100).all()
+
+
+def test_the_opacity_can_be_chosen():
+    drawn = SegmentationVisualizer(np.full((600, 1000, 3), 100, np.uint8), METADATA)
+    picture = drawn.draw_sem_seg(two_halves(), alpha=0.25).get_image()
+    assert is_color(picture[:145], [75, 75, 125])
+
+
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.int64, np.uint8, np.int32])
+def test_class_maps_may_be_of_any_integers(kind):
+    classes = two_halves()
+    classes[300:] = 255
+    given = kind(classes) if kind is torch.from_numpy else classes.astype(kind)
+    expected = visualizer().draw_sem_seg(classes).get_image()
+    np.testing.assert_array_equal(visualizer().draw_sem_seg(given).get_image(), expected)
+
+
+def test_ignored_pixels_are_hatched_grey():
+    classes = two_halves()
+    classes[300:, 500:] = 255
+    picture = visualizer().draw_sem_seg(classes).get_image()
+    inside = picture[310:590, 510:990]
+    assert len(np.unique(inside)) > 2
+    assert (inside.min(axis=2) == inside.max(axis=2)).all()
+    assert is_color(picture[310:590, 10:490], [0, 200 * CLASS_OPACITY, 0])
+
+
+def test_small_regions_can_be_left_out():
+    classes = two_halves()
+    classes[400:410, 400:410] = 2
+    picture = visualizer().draw_sem_seg(classes, area_threshold=100).get_image()
+    assert is_color(picture[405, 405], [110, 0, 0])
+    picture = visualizer().draw_sem_seg(classes, area_threshold=101).get_image()
+    assert is_color(picture[405, 405], [0, 0, 0])
+    assert is_color(picture[300, 100], [0, 110, 0])
+
+
+def test_the_legend_has_the_shares_of_all_pixels():
+    classes = two_halves()
+    classes[0, :250] = 2
+    classes[300:450] = 255
+    drawn = visualizer()
+    drawn.draw_class_shares(classes)
+    assert legend_texts(drawn) == [
+        "road  50.0 %",
+        "ignored  25.0 %",
+        "sky  25.0 %",
+        "$\\frac{x  <0.1 %",
+    ]
+    # The renderer would take the dollar sign for a formula and fail.
+    drawn.output.get_image()
+
+
+def test_classes_without_a_name_go_by_their_number():
+    drawn = visualizer()
+    classes = two_halves() + 5
+    drawn.draw_sem_seg(classes)
+    drawn.draw_class_shares(classes)
+    assert legend_texts(drawn) == ["6  75.0 %", "5  25.0 %"]
+    picture = drawn.output.get_image()
+    assert picture[140, 900].tolist() != picture[500, 900].tolist()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 24), (3, 900), (700, 2)])
+def test_images_of_any_size_can_have_classes(size):
+    drawn = SegmentationVisualizer(np.zeros((*size, 3), np.uint8), METADATA)
+    classes = np.ones(size, np.uint8)
+    drawn.draw_sem_seg(classes)
+    drawn.draw_class_shares(classes)
+    picture = drawn.output.get_image()
+    assert is_color(picture[-1, -1], [0, 110, 0])
+
+
+def test_a_dict_may_have_classes_and_instances(tmp_path):
+    Image.fromarray(np.where(two_halves() == 0, 7, 9).astype(np.uint8)).save(tmp_path / "a.png")
+    record = {
+        "file_name": "a.jpg",
+        "height": 600,
+        "width": 1000,
+        "sem_seg_file_name": str(tmp_path / "a.png"),
+        "sem_seg_encoding": IdEncoding(values=(7, 9)),
+        "annotations": [
+            {
+                "bbox": [400, 200, 100, 100],
+                "bbox_mode": BoxMode.XYWH_ABS,
+                "category_id": 0,
+                "segmentation": [[400, 200, 500, 200, 500, 300, 400, 300]],
+            }
+        ],
+    }
+    drawn = visualizer()
+    picture = drawn.draw_dataset_dict(record).get_image()
+    assert texts(drawn) == ["fig"]
+    assert is_color(picture[50, 50], [0, 0, 110])
+    assert is_color(picture[500, 50], [0, 110, 0])
+    assert not is_color(picture[280, 480], [0, 110, 0])

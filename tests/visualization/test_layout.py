@@ -7,6 +7,7 @@ from PIL import Image
 from segtron.visualization.layout import (
     contact_sheet,
     cut_middle,
+    percent,
     shrink,
     side_by_side,
     write_picture,
@@ -38,6 +39,16 @@ def test_wide_panels_stand_below_each_other():
     assert sheet.shape[1] < 300
 
 
+@pytest.mark.parametrize(
+    ("size", "count", "columns"),
+    [((100, 200), 4, 2), ((100, 100), 4, 2), ((300, 100), 4, 4), ((100, 600), 4, 1)]
+    + [((100, 200), 2, 1), ((100, 150), 2, 2), ((100, 200), 3, 1), ((100, 150), 3, 3)],
+)
+def test_panels_stand_in_full_rows(size, count, columns):
+    sheet = side_by_side([picture(*size)] * count, ["title"] * count)
+    assert sheet.shape[1] // size[1] == columns
+
+
 def test_a_contact_sheet_takes_any_sizes():
     sheet = contact_sheet(
         [picture(50, 50), picture(1000, 300), picture(300, 3000), picture(7, 9)],
@@ -51,6 +62,17 @@ def test_a_contact_sheet_takes_any_sizes():
 def test_shrinking_never_enlarges():
     assert shrink(picture(100, 400), 200).shape == (50, 200, 3)
     assert shrink(picture(10, 40), 200).shape == (10, 40, 3)
+
+
+def test_shares_are_never_rounded_to_nothing():
+    assert [percent(share) for share in (0, 1e-9, 0.00049, 0.0005, 0.1234, 1)] == [
+        "0.0 %",
+        "<0.1 %",
+        "<0.1 %",
+        "0.1 %",
+        "12.3 %",
+        "100.0 %",
+    ]
 
 
 def test_texts_are_cut_in_the_middle():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data.catalog import Metadata
+from detectron2.structures import BitMasks, Boxes, Instances
 from PIL import Image
 
 from segtron.config import load_config
@@ -48,3 +49,43 @@ def test_colours_are_those_of_the_input_format():
     metadata = Metadata(name="test")
     assert draw_model_input({"image": image}, metadata, "BGR")[5, 5].tolist() == [0, 0, 255]
     assert draw_model_input({"image": image}, metadata, "RGB")[5, 5].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("split", "source"), [("train", "model"), ("test", "model"), ("test", "annotation")]
+)
+def test_classes_are_drawn_beside_the_image(semantic_run, tmp_path, split, source):
+    cfg = load_config(semantic_run / "config.yaml", ["INPUT.RANDOM_FLIP", "none"])
+    out = tmp_path / "pictures"
+    written = visualize_data(cfg, out, split=split, source=source, number=1)
+    assert [path.name for path in written] == ["overview.png", "001_a.png"]
+    sheet = np.asarray(Image.open(written[1])).astype(int)
+    # Two panels of 768 x 512.
+    assert 1536 < sheet.shape[1] < 1600 and 512 < sheet.shape[0] < 600
+    left, right = (sheet[-400, x] for x in (-600, -200))
+    assert sheet[-400, 200].tolist() == [100, 100, 100]
+    assert left[1] > left[0] == left[2] and right[2] > right[0] == right[1]
+
+
+def test_classes_and_instances_are_drawn_together():
+    instances = Instances((600, 600))
+    instances.gt_boxes = Boxes(torch.tensor([[100.0, 100, 300, 300]]))
+    instances.gt_classes = torch.tensor([0])
+    masks = torch.zeros(1, 600, 600, dtype=torch.bool)
+    masks[:, 100:300, 100:300] = True
+    instances.gt_masks = BitMasks(masks)
+    record = {
+        "image": torch.zeros(3, 600, 600, dtype=torch.uint8),
+        "sem_seg": torch.zeros(600, 600, dtype=torch.int64),
+        "instances": instances,
+    }
+    metadata = Metadata(
+        name="test", stuff_colors=[(0, 0, 200)], thing_colors=[(200, 0, 0)], thing_classes=["fig"]
+    )
+    sheet = draw_model_input(record, metadata, "BGR").astype(int)
+    height, width = sheet.shape[:2]
+    overlay = sheet[height - 8 - 600 :, width - 8 - 600 :]
+    red, _, blue = overlay[500, 500]
+    assert blue > 90 and red == 0
+    red, _, blue = overlay[250, 250]
+    assert (red, blue) != (0, overlay[500, 500][2])

@@ -13,8 +13,9 @@ from segtron.config import load_config
 from segtron.errors import UserError
 from segtron.evaluation.image_quality import match_instances
 from segtron.evaluation.masks import encode_mask
-from segtron.visualization.comparison import draw_comparison
-from segtron.visualization.results import last_scores, load_image_results, visualize_results
+from segtron.visualization.instance_comparison import draw_instance_comparison
+from segtron.visualization.instance_results import load_instance_results
+from segtron.visualization.results import last_scores, visualize_results
 
 
 def square(x0, y0, side=20):
@@ -63,10 +64,9 @@ def test_the_worst_image_comes_first(run):
 
 def test_scores_below_the_threshold_do_not_count(run):
     load_config(run / "config.yaml")
-    file = run / "inference" / "tiny" / "coco_instances_results.json"
     qualities = {}
     for min_score in (0.1, 0.5, 0.95):
-        results = load_image_results("tiny", file, min_score)
+        results = load_instance_results("tiny", run / "inference" / "tiny", min_score)
         qualities[min_score] = [round(r.match.quality, 3) for r in results]
     assert qualities == {0.1: [0.5, 1.0], 0.5: [0.667, 1.0], 0.95: [0.0, 0.0]}
 
@@ -113,7 +113,7 @@ def test_found_missed_invented_and_confused_have_their_colours():
     ]
     metadata = Metadata(name="test", thing_classes=["fig", "date"])
     image = np.zeros((64, 96, 3), np.uint8)
-    sheet, errors = draw_comparison(image, annotations, predictions, match, metadata)
+    sheet, errors = draw_instance_comparison(image, annotations, predictions, match, metadata)
     scale = errors.shape[0] / 64
     assert sheet.shape[1] > 3 * errors.shape[1]
 
@@ -142,10 +142,14 @@ def test_last_scores_name_their_protocol(tmp_path: Path) -> None:
     assert last_scores(metrics) == []
     metrics.write_text(
         '{"iteration": 1, "segm/AP": 10.0}\n'
-        '{"iteration": 2, "segm/AP": 36.21, "cityscapes_segm/AP": 30.0, "segm/AP50": 60.0}\n'
+        '{"iteration": 2, "segm/AP": 36.21, "a/cityscapes_segm/AP": 30.0, "segm/AP50": 60.0, '
+        '"sem_seg/mIoU": 71.16, "sem_seg/IoU-AP": 1, "cityscapes_sem_seg/IoU": 70.0, '
+        '"cityscapes_sem_seg/iIoU": 50.0}\n'
         '{"iteration": 2, "total_loss": 1.0}\n'
     )
     assert last_scores(metrics) == [
         "segm/AP 36.2 by COCO's protocol",
-        "cityscapes_segm/AP 30.0 by Cityscapes' protocol",
+        "a/cityscapes_segm/AP 30.0 by Cityscapes' protocol",
+        "sem_seg/mIoU 71.2 by Detectron2's rules",
+        "cityscapes_sem_seg/IoU 70.0 by Cityscapes' protocol",
     ]

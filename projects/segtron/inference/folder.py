@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,12 +37,22 @@ def refuse_existing(images: Sequence[ImageFile], sinks: Sequence[Sink]) -> None:
     """Make sure that no file would be overwritten.
 
     Raises:
-        UserError: a file that a sink would write exists, or the output folder can't be one.
+        UserError: a file that a sink would write exists or would be written twice, or the output
+            folder can't be one.
     """
+    targets: Counter[Path] = Counter()
     for sink in sinks:
         if sink.output_dir.exists() and not sink.output_dir.is_dir():
             raise UserError(f"--output {sink.output_dir} is a file; name a folder")
-        refuse_overwriting(sink.targets(images))
+        targets.update(sink.targets(images))
+    for path, count in targets.items():
+        if count > 1:
+            raise UserError(
+                f"results of {count} images would have the same name {path}, since label files "
+                "lose the suffix of their image; rename all but one of the images, or predict them "
+                "into folders of their own"
+            )
+    refuse_overwriting(list(targets))
 
 
 def predict_files(
@@ -70,6 +82,9 @@ def predict_files(
             outputs = predictor([image for _, _, image in batch])
             for (number, file, image), output in zip(batch, outputs, strict=True):
                 prediction = Prediction(file, number, image, _to_cpu(output))
+                # All before the first one writes.
+                for sink in sinks:
+                    sink.check(prediction)
                 for sink in sinks:
                     sink.write(prediction)
             summary.predicted += len(batch)

@@ -14,11 +14,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
-from segtron.data.register import thing_classes
+from segtron.data.register import CLASS_KINDS
 from segtron.errors import UserError
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights, with_weights
 from segtron.modeling.device import resolve_device
+from segtron.modeling.semantic_inference import prepare_for_inference
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ class Predictor:
 
     Attributes:
         cfg: the model's config, with the device that it runs on.
-        model: in evaluation mode.
+        model: in evaluation mode; semantic models as TEST.SLIDING_WINDOW and TEST.AUG want it.
         metadata: names, and if known colours and data set ids, of the model's classes.
 
     Example:
@@ -51,8 +52,9 @@ class Predictor:
         self.cfg = cfg if weights is None else with_weights(cfg, weights)
         if not self.cfg.MODEL.WEIGHTS:
             raise UserError("MODEL.WEIGHTS is empty; name the checkpoint of a trained model")
-        self.model = build_model(self.cfg).eval()
-        load_weights(self.model, self.cfg.MODEL.WEIGHTS, strict=True)
+        model = build_model(self.cfg).eval()
+        load_weights(model, self.cfg.MODEL.WEIGHTS, strict=True)
+        self.model = prepare_for_inference(self.cfg, model)
         self.metadata = model_metadata(cfg)
         self._resize = T.ResizeShortestEdge(
             [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
@@ -86,16 +88,19 @@ def model_metadata(cfg: CfgNode) -> Metadata:
     """What is known of a model's classes.
 
     Names, colours and ids come from the first test set if it is registered and its annotations can
-    be read; else names from DATASETS.THING_CLASSES; else there are none.
+    be read; else names from DATASETS.THING_CLASSES and DATASETS.STUFF_CLASSES; else there are none.
     """
     name = cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else None
-    names = list(cfg.DATASETS.THING_CLASSES)
+    wanted = {kind.metadata_key: kind.of_config(cfg) for kind in CLASS_KINDS}
     if name is not None and name in DatasetCatalog:
         # Predicting is possible where the data set is not.
         with contextlib.suppress(UserError):
-            if thing_classes(name) and (not names or thing_classes(name) == names):
+            found = {kind.metadata_key: kind.of_dataset(name) for kind in CLASS_KINDS}
+            if any(found.values()) and all(
+                not classes or classes == found[key] for key, classes in wanted.items()
+            ):
                 return MetadataCatalog.get(name)
-    return Metadata(name="model", **({"thing_classes": names} if names else {}))
+    return Metadata(name="model", **{key: classes for key, classes in wanted.items() if classes})
 
 
 def category_ids(metadata: Metadata, num_classes: int) -> list[int]:
@@ -113,3 +118,21 @@ def category_ids(metadata: Metadata, num_classes: int) -> list[int]:
         for dataset_id, contiguous in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()
     }
     return [ids.get(i, i + 1) for i in range(num_classes)]
+
+
+def label_values(metadata: Metadata, num_classes: int) -> list[int]:
+    """The values that the data set's label files have for the model's classes; 0 to K - 1 if
+    unknown.
+
+    Args:
+        metadata: see `model_metadata`.
+        num_classes: number of the model's classes, K.
+
+    Returns:
+        At i the value of the class that the model calls i.
+    """
+    values = {
+        contiguous: value
+        for value, contiguous in metadata.get("stuff_dataset_id_to_contiguous_id", {}).items()
+    }
+    return [values.get(i, i) for i in range(num_classes)]

@@ -1,8 +1,9 @@
-"""What is made of predictions: overlays, COCO results, a table."""
+"""What is made of predictions: overlays, COCO results, a table, label files."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
+from PIL import Image
 
 from segtron.errors import UserError
 from segtron.evaluation.coco import instances_to_coco_results
+from segtron.evaluation.model_output import predicted_sem_seg
+from segtron.evaluation.sem_seg import label_file
 from segtron.files import replacing
-from segtron.inference.predictor import category_ids
+from segtron.inference.predictor import category_ids, label_values
 from segtron.inference.sources import ImageFile
-from segtron.visualization.drawing import MOST_LABELS, InstanceVisualizer
+from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import write_picture
 
 
@@ -41,27 +45,37 @@ class Prediction:
     output: dict[str, Any]
 
     def instances(self, min_score: float) -> Instances:
-        """The instances of at least a score.
-
-        Raises:
-            UserError: the model predicts none.
-        """
-        if "instances" not in self.output:
-            raise UserError(
-                f"this model predicts {', '.join(self.output)} but no instances, which --save "
-                "overlay, coco and csv are made of; give it a config with an instance model"
-            )
+        """The instances of at least a score, of a model that predicts some."""
         instances = self.output["instances"]
         return instances[instances.scores >= min_score]
+
+    @functools.cached_property
+    def classes(self) -> np.ndarray:
+        """The class of each pixel, of a model that predicts some.
+
+        Returns:
+            (H, W) uint8.
+
+        Raises:
+            UserError: the model's scores are no numbers.
+        """
+        return predicted_sem_seg(self.output, self.file.name, len(self.output["sem_seg"]))
 
 
 class Sink(ABC):
     """Takes predictions one by one and makes files of them, which appear whole or not at all.
 
+    Attributes:
+        name: what --save calls it.
+        needs: the model's outputs that it can be made of; one of them is enough.
+
     Example:
         >>> with sink.opened():
         ...     sink.write(prediction)
     """
+
+    name: str
+    needs: tuple[str, ...]
 
     def __init__(self, output_dir: Path, metadata: Metadata, min_score: float) -> None:
         """
@@ -78,6 +92,22 @@ class Sink(ABC):
     def targets(self, images: Sequence[ImageFile]) -> list[Path]:
         """The files that it will write for these images."""
 
+    def check(self, prediction: Prediction) -> None:
+        """Make sure that it can be made of what the model predicts.
+
+        Raises:
+            UserError: names what can be.
+        """
+        given = prediction.output
+        if any(output in given for output in self.needs):
+            return
+        possible = [name for name, sink in SINKS.items() if any(o in given for o in sink.needs)]
+        raise UserError(
+            f"this model predicts {' and '.join(given)} but no {' or '.join(self.needs)}, which "
+            f"--save {self.name} is made of; possible with this model: "
+            f"{', '.join(possible) or 'none'}"
+        )
+
     @abstractmethod
     def write(self, prediction: Prediction) -> None:
         """Take one prediction."""
@@ -93,7 +123,10 @@ class Sink(ABC):
 
 
 class OverlaySink(Sink):
-    """Each image with its instances drawn over it, under the image's name."""
+    """Each image with its classes and its instances drawn over it, under the image's name."""
+
+    name = "overlay"
+    needs = ("instances", "sem_seg")
 
     def targets(self, images: Sequence[ImageFile]) -> list[Path]:
         """One picture an image."""
@@ -101,12 +134,39 @@ class OverlaySink(Sink):
 
     def write(self, prediction: Prediction) -> None:
         """Draw and write."""
-        visualizer = InstanceVisualizer(prediction.image[:, :, ::-1], self.metadata)
-        instances = prediction.instances(self.min_score)
-        visualizer.draw_instance_predictions(instances)
-        if len(instances) > MOST_LABELS:
-            visualizer.draw_class_counts(instances.pred_classes.tolist())
+        visualizer = SegmentationVisualizer(prediction.image[:, :, ::-1], self.metadata)
+        if "sem_seg" in prediction.output:
+            visualizer.draw_sem_seg(prediction.classes)
+            visualizer.draw_class_shares(prediction.classes)
+        if "instances" in prediction.output:
+            instances = prediction.instances(self.min_score)
+            if len(instances) > MOST_LABELS:
+                visualizer.draw_class_counts(instances.pred_classes.tolist())
+            visualizer.draw_instance_predictions(instances)
         write_picture(self.output_dir / prediction.file.name, visualizer.output.get_image())
+
+
+class LabelsSink(Sink):
+    """`labels/`: a PNG of one channel an image, whose values are the data set's own ids of the
+    classes (0 to K - 1 if these are unknown); 16 bit where an id is above 255, else 8 bit.
+
+    It has the image's name, without its suffix.
+    """
+
+    name = "labels"
+    needs = ("sem_seg",)
+
+    def targets(self, images: Sequence[ImageFile]) -> list[Path]:
+        """One file an image."""
+        return [label_file(self.output_dir, image.name) for image in images]
+
+    def write(self, prediction: Prediction) -> None:
+        """Translate and write."""
+        values = np.array(label_values(self.metadata, len(prediction.output["sem_seg"])))
+        values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
+        labels = Image.fromarray(values[prediction.classes])
+        with replacing(label_file(self.output_dir, prediction.file.name)) as temporary:
+            labels.save(temporary, format="PNG")
 
 
 class CocoSink(Sink):
@@ -120,6 +180,9 @@ class CocoSink(Sink):
 
     See https://cocodataset.org/#format-results
     """
+
+    name = "coco"
+    needs = ("instances",)
 
     def targets(self, images: Sequence[ImageFile]) -> list[Path]:
         """One file for all."""
@@ -152,6 +215,8 @@ class CocoSink(Sink):
 class CsvSink(Sink):
     """`predictions.csv`: a line for each instance, see `COLUMNS`; lengths and areas in pixels."""
 
+    name = "csv"
+    needs = ("instances",)
     COLUMNS = ("file_name", "class", "score", "x", "y", "width", "height", "area")
 
     def targets(self, images: Sequence[ImageFile]) -> list[Path]:
@@ -190,7 +255,9 @@ class CsvSink(Sink):
 
 
 # What --save can name.
-SINKS: dict[str, type[Sink]] = {"overlay": OverlaySink, "coco": CocoSink, "csv": CsvSink}
+SINKS: dict[str, type[Sink]] = {
+    sink.name: sink for sink in (OverlaySink, CocoSink, CsvSink, LabelsSink)
+}
 
 
 def build_sinks(

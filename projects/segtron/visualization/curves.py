@@ -197,7 +197,7 @@ def _draw_scores(axes: Axes, curves: dict[str, Curve], _: Curve | None) -> None:
 CHARTS = (
     Chart("loss.png", "Losses", _is_loss, _draw_losses),
     Chart("ap.png", "Average precision", _scores("AP", "AP50"), _draw_scores),
-    Chart("miou.png", "Mean intersection over union", _scores("mIoU"), _draw_scores),
+    Chart("miou.png", "Mean intersection over union", _scores("mIoU", "IoU", "iIoU"), _draw_scores),
     Chart("pq.png", "Panoptic quality", _scores("PQ", "SQ", "RQ"), _draw_scores),
 )
 

@@ -17,6 +17,8 @@ from segtron.files import replacing
 BACKGROUND = "#16181d"
 FOREGROUND = "#e8eaed"
 MARGIN = 8
+# Mean width of a letter of DejaVu Sans, matplotlib's own font, at size 1.
+LETTER_WIDTH = 0.6
 _DPI = 100
 _JPEG_QUALITY = 95
 
@@ -37,7 +39,9 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 
 
 def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
-    """Pictures of one size beside each other, or below each other if they are wide, with titles.
+    """Pictures of one size beside and below each other, with titles.
+
+    They stand in full rows, as many to a row as make the sheet about 8:5.
 
     Args:
         pictures: (H, W, 3) RGB uint8, all of one size.
@@ -47,7 +51,11 @@ def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.nd
         (H', W', 3) RGB uint8.
     """
     height, width = pictures[0].shape[:2]
-    columns = 1 if width > 1.6 * height else len(pictures)
+    count = len(pictures)
+    columns = min(
+        (n for n in range(1, count + 1) if count % n == 0),
+        key=lambda n: abs(math.log(n * width / (count / n * height) / 1.6)),
+    )
     return _sheet(pictures, titles, columns, (height, width), _title_height(height, width))
 
 
@@ -104,8 +112,7 @@ def _sheet(
     figure.patch.set_facecolor(BACKGROUND)
     canvas = FigureCanvasAgg(figure)
     text_size = title_height * 0.52 * 72 / _DPI
-    # DejaVu Sans, matplotlib's own font, is about 0.6 of its size wide.
-    longest = int(tile[1] / (0.6 * text_size * _DPI / 72))
+    longest = int(tile[1] / (LETTER_WIDTH * text_size * _DPI / 72))
     for number, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
         row, column = divmod(number, columns)
         left = MARGIN + column * (tile[1] + MARGIN)
@@ -133,3 +140,8 @@ def cut_middle(text: str, longest: int) -> str:
         return text
     keep = max(longest - 1, 2)
     return text[: keep - keep // 2] + "…" + text[len(text) - keep // 2 :]
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1 in words, in which what is there is never 0."""
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"

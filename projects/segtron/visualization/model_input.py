@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from segtron.data import SegmentationMapper, build_augmentations, load_dataset_dicts
 from segtron.data.image_io import read_image
+from segtron.data.sem_seg import read_sem_seg
 from segtron.files import refuse_overwriting
-from segtron.visualization.drawing import MOST_LABELS, InstanceVisualizer
-from segtron.visualization.layout import contact_sheet, shrink, write_picture
+from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
+from segtron.visualization.layout import contact_sheet, shrink, side_by_side, write_picture
 
 LONGEST_SIDE = 2048
 ON_OVERVIEW = 24
@@ -76,19 +77,24 @@ def visualize_data(
 
 
 def draw_model_input(record: Mapping[str, Any], metadata: Any, input_format: str) -> np.ndarray:
-    """Draw what a mapper returns: image, boxes, masks and class names.
+    """Draw what a mapper returns: image, classes of pixels, boxes, masks and class names.
 
     Args:
-        record: `image` (C, H, W), and `instances` with `gt_boxes`, `gt_classes` and `gt_masks`.
+        record: `image` (C, H, W); `instances` with `gt_boxes`, `gt_classes` and `gt_masks`;
+            `sem_seg` (H, W). What is missing is not drawn.
         metadata: names of the classes, and colours if there are any.
         input_format: INPUT.FORMAT of the config.
 
     Returns:
-        (H', W', 3) RGB uint8, larger than the image if that is small.
+        (H', W', 3) RGB uint8, larger than the image if that is small. With `sem_seg`, the image
+        stands beside its overlay.
     """
     image = record["image"].permute(1, 2, 0).numpy()
     image = detection_utils.convert_image_to_rgb(image, input_format)
-    visualizer = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    visualizer = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    if "sem_seg" in record:
+        visualizer.draw_sem_seg(record["sem_seg"])
+        visualizer.draw_class_shares(record["sem_seg"])
     instances = record.get("instances")
     if instances is not None and len(instances):
         classes = instances.gt_classes.tolist()
@@ -96,30 +102,41 @@ def draw_model_input(record: Mapping[str, Any], metadata: Any, input_format: str
         boxes = instances.gt_boxes
         if instances.has("gt_masks"):
             visualizer.draw_boxes(boxes.tensor.numpy(), colors)
+        if len(classes) > MOST_LABELS:
+            visualizer.draw_class_counts(classes)
         visualizer.overlay_instances(
             boxes=boxes,
             masks=instances.gt_masks if instances.has("gt_masks") else None,
             labels=visualizer.instance_labels(classes),
             assigned_colors=colors,
         )
-        if len(classes) > MOST_LABELS:
-            visualizer.draw_class_counts(classes)
-    return visualizer.output.get_image()
+    overlay = visualizer.output.get_image()
+    return _beside_image(image, overlay) if "sem_seg" in record else overlay
 
 
 def draw_annotations(record: Mapping[str, Any], metadata: Any) -> np.ndarray:
-    """Draw a standard dict as it is stored; crowds are hatched.
+    """Draw a standard dict as it is stored; what is ignored in training is hatched.
 
     Returns:
-        (H', W', 3) RGB uint8, larger than the image if that is small.
+        (H', W', 3) RGB uint8, larger than the image if that is small. With semantic labels, the
+        image stands beside its overlay.
     """
     image = read_image(record["file_name"], "RGB")
-    visualizer = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
-    visualizer.draw_dataset_dict(record)
+    visualizer = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    if record.get("sem_seg_file_name") is not None:
+        record = {**record, "sem_seg": read_sem_seg(record)}
+        visualizer.draw_class_shares(record["sem_seg"])
     classes = [a["category_id"] for a in record.get("annotations", []) if not a.get("iscrowd", 0)]
     if len(classes) > MOST_LABELS:
         visualizer.draw_class_counts(classes)
-    return visualizer.output.get_image()
+    visualizer.draw_dataset_dict(record)
+    overlay = visualizer.output.get_image()
+    return _beside_image(image, overlay) if "sem_seg" in record else overlay
+
+
+def _beside_image(image: np.ndarray, overlay: np.ndarray) -> np.ndarray:
+    plain = SegmentationVisualizer(image, longest_side=LONGEST_SIDE).output.get_image()
+    return side_by_side([plain, overlay], ["image", "classes"])
 
 
 def _build_mapper(cfg: CfgNode, is_train: bool) -> SegmentationMapper:

@@ -4,47 +4,71 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
-from segtron.data import load_dataset_dicts
-from segtron.data.image_io import read_image
 from segtron.errors import UserError
-from segtron.evaluation.image_quality import InstanceMatch, match_instances
-from segtron.evaluation.masks import as_rle
 from segtron.files import replacing_folder
-from segtron.visualization.comparison import draw_comparison
+from segtron.visualization.instance_results import RESULTS_FILE, load_instance_results
 from segtron.visualization.layout import contact_sheet, shrink, write_picture
+from segtron.visualization.semantic_results import LABELS_FOLDER, load_semantic_results
 
 logger = logging.getLogger(__name__)
 
-RESULTS_FILE = "coco_instances_results.json"
 ON_OVERVIEW = 12
-# Whose rules a score follows, by the name that it has in metrics.json.
-PROTOCOLS = {"bbox": "COCO's", "segm": "COCO's", "cityscapes_segm": "Cityscapes'"}
+# Whose rules a score follows, by the end of its name in metrics.json.
+PROTOCOLS = {
+    "bbox/AP": "COCO's protocol",
+    "segm/AP": "COCO's protocol",
+    "cityscapes_segm/AP": "Cityscapes' protocol",
+    "sem_seg/mIoU": "Detectron2's rules",
+    "cityscapes_sem_seg/IoU": "Cityscapes' protocol",
+}
 
 
-@dataclass(frozen=True)
-class ImageResult:
-    """One image, what is there and what was predicted.
+class ImageResult(Protocol):
+    """One image with what is there and what was predicted.
 
     Attributes:
         record: its standard dict.
-        predictions: as COCO results, with contiguous `category_id`, of at least the score asked
-            for.
-        match: of the predictions to the record's annotations.
+        quality: how good the prediction is, 0 to 1.
     """
 
     record: Mapping[str, Any]
-    predictions: Sequence[Mapping[str, Any]]
-    match: InstanceMatch
+
+    @property
+    def quality(self) -> float: ...
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """A sheet that compares the two, and the picture on it that shows the errors."""
+
+
+@dataclass(frozen=True)
+class ResultKind:
+    """A kind of predictions that evaluators save.
+
+    Attributes:
+        saved: what of them is in `inference/<data set>/`.
+        load: brings them together with the ground truth; gets the data set's name, that folder, and
+            the lowest score of an instance that counts.
+    """
+
+    saved: str
+    load: Callable[[str, Path, float], Sequence[ImageResult]]
+
+
+KINDS = {
+    "instances": ResultKind(RESULTS_FILE, load_instance_results),
+    "classes": ResultKind(
+        LABELS_FOLDER, lambda name, folder, min_score: load_semantic_results(name, folder)
+    ),
+}
 
 
 def visualize_results(
@@ -52,144 +76,87 @@ def visualize_results(
 ) -> list[Path]:
     """Draw the worst images of each test set that a run has predictions of.
 
-    They go to `output_dir/visualizations/<data set>/`: `overview.png`, and a picture an image by
-    `draw_comparison`, named by rank, quality and image. What was in that folder is replaced.
+    They go to `output_dir/visualizations/<data set>/`: `overview.png`, and a sheet an image, named
+    by rank, quality and image; into a subfolder for each of `KINDS` if there are several. What was
+    in the data set's folder is replaced.
 
     Args:
         cfg: the run's config.
-        output_dir: the run's folder, with `inference/<data set>/coco_instances_results.json`.
+        output_dir: the run's folder, with what `KINDS` name below `inference/<data set>/`.
         number: how many images of each test set to draw.
-        min_score: predictions below it don't count.
+        min_score: instances below it don't count.
 
     Returns:
-        The folders made.
+        The folders with an overview.
 
     Raises:
         UserError: there are no predictions, they don't belong to the data set, or the data is
             missing.
     """
     inference = output_dir / "inference"
-    names = [name for name in cfg.DATASETS.TEST if (inference / name / RESULTS_FILE).is_file()]
-    if not names:
+    saved = {
+        name: [kind for kind in KINDS if (inference / name / KINDS[kind].saved).exists()]
+        for name in cfg.DATASETS.TEST
+    }
+    found = {name: kinds for name, kinds in saved.items() if kinds}
+    if not found:
+        wanted = " or ".join(f"<data set>/{kind.saved}" for kind in KINDS.values())
         raise UserError(
-            f"{inference} holds no <data set>/{RESULTS_FILE} of {', '.join(cfg.DATASETS.TEST)}; "
+            f"{inference} holds no {wanted} of {', '.join(cfg.DATASETS.TEST)}; "
             "score the model first: tools/train_net.py --eval-only"
         )
     folders = []
-    for name in names:
-        results = load_image_results(name, inference / name / RESULTS_FILE, min_score)
-        folder = output_dir / "visualizations" / name
-        with replacing_folder(folder) as temporary:
-            _draw(results[:number], MetadataCatalog.get(name), temporary)
-        logger.info(
-            "%s: the worst %d of %d images", folder, min(number, len(results)), len(results)
-        )
-        folders.append(folder)
+    for name, kinds in found.items():
+        results = {kind: KINDS[kind].load(name, inference / name, min_score) for kind in kinds}
+        folders += _replace_pictures(results, number, output_dir / "visualizations" / name)
     return folders
 
 
 def last_scores(metrics_file: Path) -> list[str]:
-    """The overall scores of a run's last evaluation, each with the name of its protocol.
+    """The overall scores of a run's last evaluation, each with whose rules it follows.
 
     Args:
         metrics_file: metrics.json of a run; it may be missing.
 
     Returns:
-        A line for each kind of AP, such as "segm/AP 36.2 by COCO's protocol".
+        A line for each score in `PROTOCOLS`, such as "segm/AP 36.2 by COCO's protocol".
     """
     lines = metrics_file.read_text(encoding="utf-8").splitlines() if metrics_file.is_file() else []
     for line in reversed(lines):
-        scores = {
-            name: value
+        scores = [
+            f"{name} {value:.1f} by {PROTOCOLS[ending]}"
             for name, value in json.loads(line).items()
-            if name.endswith("/AP") and name.split("/")[-2] in PROTOCOLS
-        }
+            if (ending := "/".join(name.split("/")[-2:])) in PROTOCOLS
+        ]
         if scores:
-            return [
-                f"{name} {value:.1f} by {PROTOCOLS[name.split('/')[-2]]} protocol"
-                for name, value in scores.items()
-            ]
+            return scores
     return []
 
 
-def load_image_results(name: str, results_file: Path, min_score: float) -> list[ImageResult]:
-    """Bring saved predictions and ground truth of a data set together.
-
-    Args:
-        name: a registered data set with masks.
-        results_file: COCO results; `image_id` and `category_id` as in the data set.
-        min_score: predictions below it are left out.
-
-    Returns:
-        One for each image, the worst first.
-
-    Raises:
-        UserError: the file is no COCO results with masks, or not of this data set; or the data set
-            is missing.
-    """
-    records = load_dataset_dicts([name], filter_empty=False)
-    predictions = _read_results(name, results_file, {record["image_id"] for record in records})
-    results = []
-    for record in tqdm(records, unit=" images", desc=name):
-        kept = [p for p in predictions[record["image_id"]] if p["score"] >= min_score]
-        annotations = [a for a in record.get("annotations", []) if "segmentation" in a]
-        size = record["height"], record["width"]
-        match = match_instances(
-            [as_rle(a["segmentation"], *size) for a in annotations],
-            [a["category_id"] for a in annotations],
-            [bool(a.get("iscrowd", 0)) for a in annotations],
-            [p["segmentation"] for p in kept],
-            [p["category_id"] for p in kept],
-        )
-        results.append(ImageResult({**record, "annotations": annotations}, kept, match))
-    # Equal qualities stay in the data set's order.
-    return sorted(results, key=lambda result: result.match.quality)
+def _replace_pictures(
+    results: Mapping[str, Sequence[ImageResult]], number: int, folder: Path
+) -> list[Path]:
+    """Draw the worst images of each kind; returns the folders with an overview."""
+    parts = {kind: kind if len(results) > 1 else "." for kind in results}
+    with replacing_folder(folder) as temporary:
+        for kind, part in parts.items():
+            _draw_worst(results[kind], number, temporary / part)
+    for kind, part in parts.items():
+        total = len(results[kind])
+        logger.info("%s: the worst %d of %d images", folder / part, min(number, total), total)
+    return [folder / part for part in parts.values()]
 
 
-def _read_results(name: str, path: Path, image_ids: set[Any]) -> dict[Any, list[dict[str, Any]]]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); score the model again") from error
-    if not isinstance(entries, list):
-        raise UserError(f"{path} is not a list of COCO results; score the model again")
-    to_contiguous = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for number, entry in enumerate(entries):
-        try:
-            category = entry["category_id"]
-            contiguous = category if to_contiguous is None else to_contiguous[category]
-            if entry["image_id"] not in image_ids:
-                raise KeyError(entry["image_id"])
-            by_image[entry["image_id"]].append(
-                {
-                    "category_id": contiguous,
-                    "score": float(entry["score"]),
-                    "segmentation": entry["segmentation"],
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}: entry {number} is no COCO result with a mask for {name} ({error!r}); "
-                "was it made from another version of the data? Score the model again"
-            ) from error
-    return by_image
-
-
-def _draw(results: Sequence[ImageResult], metadata: Any, folder: Path) -> None:
+def _draw_worst(results: Sequence[ImageResult], number: int, folder: Path) -> None:
+    # Images of equal quality stay in the data set's order.
+    worst = sorted(results, key=lambda result: result.quality)[:number]
     tiles, titles = [], []
-    for rank, result in enumerate(tqdm(results, unit=" pictures", desc="draw"), start=1):
+    for rank, result in enumerate(tqdm(worst, unit=" pictures", desc="draw"), start=1):
+        sheet, errors = result.draw()
         image_file = Path(result.record["file_name"])
-        sheet, errors = draw_comparison(
-            read_image(image_file, "RGB"),
-            result.record["annotations"],
-            result.predictions,
-            result.match,
-            metadata,
-        )
-        quality = result.match.quality
-        write_picture(folder / f"{rank:03d}_q{quality:.2f}_{image_file.stem[:150]}.png", sheet)
+        name = f"{rank:03d}_q{result.quality:.2f}_{image_file.stem[:150]}.png"
+        write_picture(folder / name, sheet)
         if rank <= ON_OVERVIEW:
             tiles.append(shrink(errors, 640))
-            titles.append(f"{quality:.2f}  {image_file.name}")
+            titles.append(f"{result.quality:.2f}  {image_file.name}")
     write_picture(folder / "overview.png", contact_sheet(tiles, titles))

@@ -1,4 +1,4 @@
-"""Ground truth and prediction of one image side by side, with what went wrong marked."""
+"""True and predicted instances of one image side by side, with what went wrong marked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from segtron.evaluation.image_quality import InstanceMatch
-from segtron.visualization.drawing import MOST_LABELS, Color, InstanceVisualizer
+from segtron.visualization.colors import Color
+from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import side_by_side
 
 # After Okabe and Ito, so that the colour-blind can tell them apart; the strokes differ as well.
@@ -20,7 +21,7 @@ CONFUSED: Color = (0.85, 0.35, 0.85)
 LONGEST_SIDE = 1280
 
 
-def draw_comparison(
+def draw_instance_comparison(
     image: np.ndarray,
     annotations: Sequence[Mapping[str, Any]],
     predictions: Sequence[Mapping[str, Any]],
@@ -44,13 +45,13 @@ def draw_comparison(
     """
     crowds = [a["segmentation"] for a in annotations if a.get("iscrowd", 0)]
     instances = [a for a in annotations if not a.get("iscrowd", 0)]
-    plain = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
-    truth = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    plain = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    truth = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
     truth.draw_dataset_dict({"annotations": annotations})
     if len(instances) > MOST_LABELS:
         truth.draw_class_counts(a["category_id"] for a in instances)
-    errors = InstanceVisualizer(image, metadata, longest_side=LONGEST_SIDE)
-    errors.draw_crowds(crowds)
+    errors = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    errors.draw_ignored(crowds)
     counts = _draw_match(errors, annotations, predictions, match)
     pictures = [visualizer.output.get_image() for visualizer in (plain, truth, errors)]
     crowd_count = f", crowd regions ignored: {len(crowds)}" if crowds else ""
@@ -63,7 +64,7 @@ def draw_comparison(
 
 
 def _draw_match(
-    visualizer: InstanceVisualizer,
+    visualizer: SegmentationVisualizer,
     annotations: Sequence[Mapping[str, Any]],
     predictions: Sequence[Mapping[str, Any]],
     match: InstanceMatch,

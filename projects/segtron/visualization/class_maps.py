@@ -1,0 +1,135 @@
+"""Maps of classes as overlays, by whole arrays: resizing, borders, shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from segtron.data.sem_seg import IGNORED
+from segtron.visualization.colors import Color
+
+# Pictures up to this many pixels are computed at twice their size, for smooth borders; in larger
+# ones single pixels can't be seen.
+MOST_SMOOTHED_PIXELS = 2**22
+BORDER_OPACITY = 0.85
+
+
+def as_class_map(sem_seg: np.ndarray) -> np.ndarray:
+    """A map of classes in the form that the functions of this module take.
+
+    Args:
+        sem_seg: (H, W), any integer dtype.
+
+    Returns:
+        (H, W) uint8; values that can be no class are `IGNORED`.
+    """
+    return np.where((sem_seg >= 0) & (sem_seg < IGNORED), sem_seg, IGNORED).astype(np.uint8)
+
+
+def class_areas(classes: np.ndarray) -> dict[int, int]:
+    """Number of pixels of each class in a map, the largest class first; without ignored pixels.
+
+    Args:
+        classes: (H, W) uint8.
+    """
+    counts = np.bincount(classes.ravel(), minlength=IGNORED)[:IGNORED]
+    order = np.argsort(-counts, kind="stable")
+    return {int(i): int(counts[i]) for i in order[: np.count_nonzero(counts)]}
+
+
+def without_small_regions(classes: np.ndarray, least_area: int) -> np.ndarray:
+    """A map whose connected regions of fewer than `least_area` pixels are ignored.
+
+    Args:
+        classes: (H, W) uint8.
+        least_area: in pixels.
+    """
+    kept = classes.copy()
+    for index in class_areas(classes):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats((classes == index).view(np.uint8))
+        small = stats[:, cv2.CC_STAT_AREA] < least_area
+        small[0] = False  # region 0 is all that is not of this class
+        kept[small[regions]] = IGNORED
+    return kept
+
+
+def resize_classes(classes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a map of classes: each pixel gets the class that fills most of it.
+
+    Enlarged regions have smooth borders instead of the original's steps.
+
+    Args:
+        classes: (H, W) uint8.
+        size: height and width of the result.
+
+    Returns:
+        (height, width) uint8.
+    """
+    if classes.shape == size:
+        return classes
+    shrinks = size[0] < classes.shape[0]
+    resized = np.full(size, IGNORED, np.uint8)
+    most = np.zeros(size, np.uint8)
+    for index in (*class_areas(classes), IGNORED):
+        filled = cv2.resize(
+            (classes == index).astype(np.uint8) * 255,
+            size[::-1],
+            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
+        )
+        np.copyto(resized, index, where=filled > most)
+        np.maximum(most, filled, out=most)
+    return resized
+
+
+def region_borders(classes: np.ndarray, width: int) -> np.ndarray:
+    """Where regions of a map meet.
+
+    Args:
+        classes: (H, W) uint8.
+        width: of the borders, in pixels.
+
+    Returns:
+        (H, W) bool.
+    """
+    # Two values meet in a window if and only if its largest and smallest differ.
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width + 1, width + 1))
+    return cv2.morphologyEx(classes, cv2.MORPH_GRADIENT, window) > 0
+
+
+def paint_classes(
+    classes: np.ndarray,
+    size: tuple[int, int],
+    colors: Mapping[int, Color],
+    *,
+    opacity: float,
+    border_width: float,
+    border_color: Color = (1.0, 1.0, 1.0),
+) -> np.ndarray:
+    """A map of classes as a picture to lay over an image of any size.
+
+    Args:
+        classes: (H, W) uint8.
+        size: height and width of the picture.
+        colors: class -> colour; other classes, and ignored pixels, are left out.
+        opacity: of the classes, 0..1.
+        border_width: of the lines between regions, in pixels of the picture.
+        border_color: their colour.
+
+    Returns:
+        (height, width, 4) uint8: red, green, blue and opacity.
+    """
+    detail = 2 if size[0] * size[1] <= MOST_SMOOTHED_PIXELS else 1
+    fine = resize_classes(classes, (size[0] * detail, size[1] * detail))
+    table = np.zeros((256, 4), np.uint8)
+    # What is left out has the borders' colour, too, or these would have dark fringes.
+    table[:, :3] = np.round(255 * np.array(border_color))
+    for index, color in colors.items():
+        table[index] = np.round(255 * np.array([*color, opacity]))
+    picture = table[fine]
+    borders = region_borders(fine, max(1, round(border_width * detail)))
+    picture[borders] = np.round(255 * np.array([*border_color, BORDER_OPACITY]))
+    if detail == 1:
+        return picture
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
