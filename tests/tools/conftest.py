@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 from detectron2.utils.logger import setup_logger
 
+from segtron.data.toytown import make_toytown
+
 TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for DETECTRON2_DATASETS with a small toytown, which also passes for Cityscapes."""
+    root = tmp_path_factory.mktemp("datasets")
+    make_toytown(root / "toytown", train=6, val=4, size=(96, 192), seed=3)
+    (root / "cityscapes").symlink_to(root / "toytown")
+    return root
 
 
 @pytest.fixture

@@ -31,15 +31,6 @@ FAST = (
 )
 
 
-@pytest.fixture(scope="session")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for DETECTRON2_DATASETS with a small toytown, which also passes for Cityscapes."""
-    root = tmp_path_factory.mktemp("datasets")
-    make_toytown(root / "toytown", train=6, val=4, size=(96, 192), seed=3)
-    (root / "cityscapes").symlink_to(root / "toytown")
-    return root
-
-
 def run(datasets: Path, *args: Any, launcher: tuple[str, ...] = ()) -> Any:
     """Run train_net.py in a process of its own."""
     return subprocess.run(

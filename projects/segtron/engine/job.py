@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 import torch
@@ -49,16 +50,17 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
     if resume and eval_only:
         raise UserError("--resume goes on training and --eval-only does not train; choose one")
     _log_to_terminal()
-    cfg = load_config(config_file, opts)
-    # A seed for each process, so that they don't augment alike.
-    seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
-    if eval_only:
-        _evaluate(cfg, opts)
-    else:
-        _train(cfg, resume)
+    with _kept_log() as first_lines:
+        cfg = load_config(config_file, opts)
+        # A seed for each process, so that they don't augment alike.
+        seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
+        if eval_only:
+            _evaluate(cfg, opts)
+        else:
+            _train(cfg, resume, first_lines)
 
 
-def _train(cfg: CfgNode, resume: bool) -> None:
+def _train(cfg: CfgNode, resume: bool, first_lines: MemoryHandler) -> None:
     output_dir = Path(cfg.OUTPUT_DIR)
     torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
     last = last_checkpoint(output_dir) if resume else None
@@ -77,7 +79,7 @@ def _train(cfg: CfgNode, resume: bool) -> None:
                 stack.enter_context(set_earlier_run_aside(output_dir))
             write_config(cfg)
         comm.synchronize()
-        _log_to_file(output_dir)
+        _log_to_file(output_dir, first_lines)
         trainer.train()
     logger.info("Results are in %s", output_dir)
 
@@ -120,11 +122,27 @@ def _shorten_user_error(record: logging.LogRecord) -> bool:
     return True
 
 
-def _log_to_file(output_dir: Path) -> None:
+@contextlib.contextmanager
+def _kept_log() -> Iterator[MemoryHandler]:
+    """Keep what is logged before OUTPUT_DIR may be touched, for the log file there."""
+    keeper = MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
     for name in _LOGGERS:
-        setup_logger(
+        logging.getLogger(name).addHandler(keeper)
+    try:
+        yield keeper
+    finally:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(keeper)
+
+
+def _log_to_file(output_dir: Path, first_lines: MemoryHandler) -> None:
+    for name in _LOGGERS:
+        log = setup_logger(
             str(output_dir),
             distributed_rank=comm.get_rank(),
             name=name,
             configure_stdout=False,
         )
+    # The newest handler is the file's.
+    first_lines.setTarget([h for h in log.handlers if h is not first_lines][-1])
+    first_lines.flush()

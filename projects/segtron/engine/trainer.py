@@ -27,8 +27,11 @@ from segtron.engine.optimizer import build_optimizer
 from segtron.engine.progress import ProgressWriter
 from segtron.errors import UserError
 from segtron.evaluation import build_evaluators
+from segtron.evaluation.sem_seg import CONFUSION_FILE
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import Checkpointer, load_weights
+from segtron.modeling.semantic_inference import prepare_for_inference
+from segtron.visualization.confusion import plot_confusion
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +81,12 @@ class Trainer(DefaultTrainer):
             UserError: the weights can't be loaded.
         """
         if self.cfg.MODEL.WEIGHTS:
-            load_weights(self.checkpointer.model, self.cfg.MODEL.WEIGHTS, strict=False)
+            load_weights(
+                self.checkpointer.model,
+                self.cfg.MODEL.WEIGHTS,
+                strict=False,
+                input_format=self.cfg.INPUT.FORMAT,
+            )
 
     def resume(self) -> None:
         """Go on from OUTPUT_DIR's last checkpoint: weights, optimizer, schedule, iteration.
@@ -227,13 +235,23 @@ def evaluate(
         On the main process, metrics in percent by task and name, `{"segm": {"AP": …}}`; with
         several data sets, one such dict for each name. Elsewhere an empty dict.
     """
+    model = prepare_for_inference(cfg, model)
     results = {}
     for name, loader in test_loaders.items():
-        evaluator = build_evaluators(cfg, name, inference_dir(cfg, name))
-        results[name] = inference_on_dataset(model, loader, evaluator) or {}
+        folder = inference_dir(cfg, name)
+        results[name] = inference_on_dataset(model, loader, build_evaluators(cfg, name, folder))
+        if comm.is_main_process():
+            _draw_confusion(folder)
     if not comm.is_main_process():
         return {}
     return next(iter(results.values())) if len(results) == 1 else results
+
+
+def _draw_confusion(folder: Path) -> None:
+    """Draw the confusion matrix that an evaluator of semantic segmentation has left."""
+    matrix = folder / CONFUSION_FILE
+    if matrix.is_file():
+        plot_confusion(matrix, matrix.with_suffix(".png"))
 
 
 def append_metrics(results: dict[str, Any], metrics_file: Path) -> None:
