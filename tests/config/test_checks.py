@@ -34,6 +34,7 @@ def test_the_defaults_pass() -> None:
         (("INPUT.CROP.TYPE", "absolute", "INPUT.CROP.SIZE", "(64,)"), "in pixels"),
         (("DATASETS.STUFF_CLASSES", "['road', 2]"), "DATASETS.STUFF_CLASSES holds 2"),
         (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "0"), "it must be 1 or more"),
+        (("MODEL.SEM_SEG_HEAD.IGNORE_VALUE", "0"), "IGNORE_VALUE is 0; labels are read with 255"),
         (("MODEL.SEM_SEG_HEAD.AUX.LOSS_WEIGHT", "-0.5"), "AUX.LOSS_WEIGHT is -0.5; it must be 0"),
         (("INPUT.CROP.SINGLE_CATEGORY_MAX_AREA", "1.5"), "MAX_AREA is 1.5; it must be from 0 to 1"),
         (("INPUT.VERTICAL_FLIP_PROB", "-0.1"), "from 0 to 1"),

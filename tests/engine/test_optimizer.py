@@ -3,6 +3,7 @@
 import pytest
 import torch
 from detectron2.config import CfgNode
+from detectron2.solver import build_optimizer as build_detectron2_optimizer
 from torch import nn
 
 from segtron.config import get_default_config
@@ -62,3 +63,23 @@ def test_an_unknown_kind_is_named(cfg: CfgNode) -> None:
     cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "model"
     with pytest.raises(UserError, match="'model'; known: full_model"):
         build_optimizer(cfg, nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_the_backbone_has_its_own_learning_rate(cfg: CfgNode, optimizer: str) -> None:
+    cfg.SOLVER.OPTIMIZER = optimizer
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.25
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    model = nn.ModuleDict({"backbone": nn.Linear(1, 1), "backbone_of_nothing": nn.Linear(1, 1)})
+    groups = build_optimizer(cfg, model).param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert {rates[id(p)] for p in model["backbone"].parameters()} == {0.25}
+    assert {rates[id(p)] for p in model["backbone_of_nothing"].parameters()} == {1.0}
+
+
+def test_sgd_is_detectron2s(cfg: CfgNode) -> None:
+    cfg.SOLVER.MOMENTUM, cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.NESTEROV = 0.9, 0.1, True
+    cfg.SOLVER.WEIGHT_DECAY_NORM, cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = 0.0, "norm"
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    ours, theirs = build_optimizer(cfg, model), build_detectron2_optimizer(cfg, model)
+    assert ours.state_dict() == theirs.state_dict()

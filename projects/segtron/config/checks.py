@@ -75,6 +75,12 @@ def check_values(cfg: CfgNode) -> None:
     for key, smallest in AT_LEAST.items():
         if get(key) < smallest:
             raise UserError(f"{key} is {get(key)}; it must be {smallest} or more")
+    # What the data gives to pixels without a class (segtron.data.sem_seg).
+    if cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE != 255:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.IGNORE_VALUE is {cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE}; labels are "
+            "read with 255 for ignored pixels whatever the files have, so leave it at 255"
+        )
     for key in SHARES:
         if not 0 <= get(key) <= 1:
             raise UserError(f"{key} is {get(key)}; it must be from 0 to 1")

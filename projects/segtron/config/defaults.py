@@ -171,7 +171,8 @@ def _add_unet_encoder(cfg: CfgNode) -> None:
     cfg.MODEL.UNET_ENCODER = CfgNode()
     # Channels of each level, fine to coarse; each has half the resolution of the one before.
     cfg.MODEL.UNET_ENCODER.CHANNELS = [64, 128, 256, 512, 1024]
-    # Normalization: "" (the paper's), "BN", "SyncBN", "GN" or "LN".
+    # Normalization: "" (the paper's), "BN", "SyncBN", "GN", "LN", or "FrozenBN" for weights that
+    # were trained with one.
     cfg.MODEL.UNET_ENCODER.NORM = "BN"
     # 3x3 convolutions: "plain", or depthwise-"separable".
     cfg.MODEL.UNET_ENCODER.CONV = "plain"
@@ -183,6 +184,9 @@ def _add_solver(cfg: CfgNode) -> None:
     # "SGD" (Detectron2's) or "AdamW", which wants a BASE_LR about twenty times smaller and learns
     # faster where much of a model starts from random weights.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # The backbone's learning rate, as a multiple of BASE_LR: below 1 where the backbone is trained
+    # already and the rest starts from random weights.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
 
 
 def _add_test(cfg: CfgNode) -> None:

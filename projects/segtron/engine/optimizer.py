@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.solver import build_optimizer as build_sgd
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer
 
 from segtron.errors import UserError
 
@@ -30,7 +29,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
         raise UserError(
             f"SOLVER.OPTIMIZER is {cfg.SOLVER.OPTIMIZER!r}; known: {', '.join(OPTIMIZERS)}"
         )
-    build = build_sgd if cfg.SOLVER.OPTIMIZER == "SGD" else _build_adamw
+    build = _build_sgd if cfg.SOLVER.OPTIMIZER == "SGD" else _build_adamw
     clip = cfg.SOLVER.CLIP_GRADIENTS
     if not clip.ENABLED:
         return build(cfg, model)
@@ -55,14 +54,36 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> Optimizer:
     return optimizer
 
 
+def _build_sgd(cfg: CfgNode, model: nn.Module) -> Optimizer:
+    """What `detectron2.solver.build_optimizer` builds, over the groups of `_parameter_groups`."""
+    sgd = SGD(
+        _parameter_groups(cfg, model),
+        lr=cfg.SOLVER.BASE_LR,
+        momentum=cfg.SOLVER.MOMENTUM,
+        nesterov=cfg.SOLVER.NESTEROV,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        foreach=True,
+    )
+    return maybe_add_gradient_clipping(cfg, sgd)
+
+
 def _build_adamw(cfg: CfgNode, model: nn.Module) -> Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) over the parameter groups that Detectron2 gives SGD."""
-    groups = get_default_optimizer_params(
+    """AdamW (Loshchilov & Hutter 2019) over the groups of `_parameter_groups`."""
+    adamw = AdamW(
+        _parameter_groups(cfg, model), lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY
+    )
+    return maybe_add_gradient_clipping(cfg, adamw)
+
+
+def _parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
+    """Detectron2's groups of parameters; those of the backbone have their own learning rate."""
+    return get_default_optimizer_params(
         model,
         base_lr=cfg.SOLVER.BASE_LR,
         weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        lr_factor_func=lambda name: (
+            cfg.SOLVER.BACKBONE_MULTIPLIER if "backbone" in name.split(".") else 1.0
+        ),
     )
-    adamw = AdamW(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
-    return maybe_add_gradient_clipping(cfg, adamw)

@@ -73,7 +73,7 @@ def test_bilinear_steps_are_a_pointwise_convolution_after_interpolation():
     up = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     up = F.conv2d(up, step.up[0].weight, step.up[0].bias)[..., :5, :7]
     expected = step.convs(torch.cat([up, skip], dim=1))
-    assert (step(x, [skip]) - expected).abs().max() < 1e-12
+    assert (step(x, skip) - expected).abs().max() < 1e-12
 
 
 def test_the_papers_network_has_the_papers_number_of_weights():
@@ -110,8 +110,10 @@ def test_separable_and_plain_convolutions_have_the_weights_they_should(norm):
     plain = build("UNetHead", features, **options)
     separable = build("UNetHead", features, UNET__CONV="separable", **options)
     around = 40 * 16 * 4 + 16 + 16 * 5 + 5  # upsampling and score layer, with their biases
-    # A bias for each channel without a norm; scale and shift of the norm with it.
+    # A bias for each channel without a norm; scale and shift of the norm with it, which the
+    # features have as well.
     extra = 1 if norm == "" else 2
+    around += 0 if norm == "" else 2 * (24 + 40)
     cell = 16 + 24
     assert count(plain) == around + (9 * cell * 16 + 9 * 16 * 16) + extra * (16 + 16)
     depthwise = 9 * cell + 9 * 16 + extra * (cell + 16)
@@ -159,12 +161,25 @@ def test_dropout_is_on_whole_channels_before_the_last_layer():
 
 
 @pytest.mark.parametrize("conv", ["plain", "separable"])
-def test_norms_are_in_the_convolutions_only(conv):
+def test_norms_are_on_features_and_in_convolutions_only(conv):
     head = build("UNetHead", PYRAMID, COMMON_STRIDE=4, NORM="GN", UNET__CONV=conv)
     norms = [name for name, m in head.named_modules() if isinstance(m, nn.GroupNorm)]
-    assert len(norms) == (6 if conv == "plain" else 12)
-    assert all(".convs." in name for name in norms)
+    of_features = [name for name in norms if name.startswith("norms.")]
+    assert len(of_features) == len(PYRAMID)
+    of_convs = [name for name in norms if ".convs." in name]
+    assert len(of_convs) == (6 if conv == "plain" else 12)
+    assert len(norms) == len(of_features) + len(of_convs)
     assert all(step.up.bias is not None for step in head.steps)
+
+
+def test_large_features_do_not_drown_those_of_other_strides():
+    head = build("UNetHead", PYRAMID, COMMON_STRIDE=4, NORM="BN").double()
+    features = {
+        name: feature.double() for name, feature in random_features(PYRAMID, 64, 64, 2).items()
+    }
+    larger = features | {"res2": 1000 * features["res2"]}
+    # Up to what BN adds to a variance so that it is never 0.
+    assert (head.layers(larger) - head.layers(features)).abs().max() < 1e-3
 
 
 def test_names_of_the_weights():

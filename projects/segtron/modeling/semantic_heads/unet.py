@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import ShapeSpec, cat
+from detectron2.layers import ShapeSpec, cat, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
 from segtron.errors import UserError
 from segtron.modeling.conv_block import CONVS, DoubleConv, he_init
-from segtron.modeling.norm import Norm
+from segtron.modeling.norm import Norm, resolve_norm
 from segtron.modeling.options import check_channels, check_choice
 from segtron.modeling.semantic_heads.auxiliary import AuxiliaryHead
 from segtron.modeling.semantic_heads.head import SemSegHead
@@ -40,7 +40,10 @@ class UNetHead(SemSegHead):
       output, on the right and at the bottom: by the one row or column that odd sizes have too much;
     - a backbone other than `UNetEncoder` ends above stride 1, and so does the decoder;
     - normalization, depthwise separable convolutions, bilinear upsampling and dropout before the
-      last layer, on demand.
+      last layer, on demand. Where there is normalization, features are normalized as they come in:
+      those of a pretrained network are several times larger than what a step makes of them
+      (EfficientNet-Lite0's have standard deviations from 3 to 8), and the finer ones would drown
+      what comes up from the coarser ones.
     """
 
     @configurable
@@ -66,7 +69,7 @@ class UNetHead(SemSegHead):
             loss: as in `SemSegHead`.
             common_stride: where the decoder ends.
             channels: channels of each step, coarse to fine.
-            norm: as in `segtron.modeling.norm`.
+            norm: of convolutions and features, as in `segtron.modeling.norm`.
             conv: 3x3 convolutions: "plain" or depthwise-"separable".
             upsampling: "transposed" or "bilinear", see `UpStep`.
             dropout: chance that a channel is zeroed before the last layer, in training.
@@ -102,6 +105,10 @@ class UNetHead(SemSegHead):
         widths = [
             sum(input_shape[name].channels for name in names) for names in self.feature_groups
         ]
+        norm = resolve_norm(norm)
+        self.norms = nn.ModuleList(
+            get_norm(norm, width) if norm and width else nn.Identity() for width in widths
+        )
         self.steps = nn.ModuleList()
         for in_channels, skip_channels, out_channels in zip(
             widths[:1] + channels[:-1], widths[1:], channels, strict=True
@@ -135,15 +142,17 @@ class UNetHead(SemSegHead):
         }
 
     def layers(self, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        coarsest, *skips = ([features[name] for name in names] for names in self.feature_groups)
-        x = cat(coarsest, dim=1)
+        x, *skips = (
+            norm(cat([features[name] for name in names], dim=1)) if names else None
+            for norm, names in zip(self.norms, self.feature_groups, strict=True)
+        )
         for step, skip in zip(self.steps, skips, strict=True):
             x = step(x, skip)
         return self.predictor(self.dropout(x))
 
 
 class UpStep(nn.Module):
-    """Upsample by 2, concatenate the skips, and convolve twice.
+    """Upsample by 2, concatenate the skip, and convolve twice.
 
     "transposed" upsampling is a 2x2 transposed convolution of stride 2 to the step's channels.
     "bilinear" has a 1x1 convolution to the step's channels and then interpolates: the two commute,
@@ -164,7 +173,7 @@ class UpStep(nn.Module):
         """
         Args:
             in_channels: channels of the coarse input.
-            skip_channels: channels of all skips together; 0 without any.
+            skip_channels: channels of the skip; 0 without one.
             out_channels: channels of the step.
             norm: as in `segtron.modeling.norm`.
             conv: "plain" or depthwise-"separable".
@@ -183,20 +192,19 @@ class UpStep(nn.Module):
             )
         self.convs = DoubleConv(out_channels + skip_channels, out_channels, norm=norm, conv=conv)
 
-    def forward(self, x: torch.Tensor, skips: Sequence[torch.Tensor]) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, skip: torch.Tensor | None) -> torch.Tensor:
         """
         Args:
             x: (N, in_channels, H, W).
-            skips: features of shape (N, C, H', W') with H' of 2H or 2H - 1, W' likewise, and
-                together `skip_channels`.
+            skip: features of shape (N, skip_channels, H', W') with H' of 2H or 2H - 1, W' likewise.
 
         Returns:
-            (N, out_channels, H', W'), or (N, out_channels, 2H, 2W) without skips.
+            (N, out_channels, H', W'), or (N, out_channels, 2H, 2W) without a skip.
         """
         x = self.up(x)
-        if skips:
-            x = crop(x, skips[0].shape[-2:])
-        return self.convs(cat([x, *skips], dim=1))
+        if skip is not None:
+            x = torch.cat([crop(x, skip.shape[-2:]), skip], dim=1)
+        return self.convs(x)
 
 
 def _step_strides(input_shape: Mapping[str, ShapeSpec], common_stride: int) -> list[int]:
