@@ -9,6 +9,8 @@ from segtron.config.checks import check_values
 from segtron.errors import UserError
 
 SEMANTIC = ("MODEL.META_ARCHITECTURE", "SemanticSegmentor")
+HEAD = "MODEL.SEM_SEG_HEAD"
+CROP = ("INPUT.CROP.ENABLED", "True", "INPUT.CROP.TYPE")
 WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", "True")
 SCALES = ("TEST.AUG.ENABLED", "True")
 
@@ -31,7 +33,21 @@ def test_the_defaults_pass() -> None:
         (("INPUT.MIN_SIZE_TRAIN", "()"), "INPUT.MIN_SIZE_TRAIN is []"),
         (("INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"), "wants the smallest and the largest"),
         (("INPUT.CROP.SIZE", "(1.5, 0.5)"), "at most 1"),
-        (("INPUT.CROP.TYPE", "absolute", "INPUT.CROP.SIZE", "(64,)"), "in pixels"),
+        (("INPUT.CROP.TYPE", "absolute", "INPUT.CROP.SIZE", "(64,)"), "in whole pixels"),
+        ((*CROP, "absolute"), "SIZE is [0.9, 0.9]; for INPUT.CROP.TYPE 'absolute'"),
+        ((*CROP, "absolute_range", "INPUT.CROP.SIZE", "(64, 32)"), "the smallest and the largest"),
+        (("SOLVER.BACKBONE_MULTIPLIER", "-1.0"), "BACKBONE_MULTIPLIER is -1.0; it must be 0 or"),
+        ((*SEMANTIC, f"{HEAD}.LOSS.DICE_WEIGHT", "1.0"), "LOSS is set, which the head SemSegFPN"),
+        ((*SEMANTIC, f"{HEAD}.AUX.ENABLED", "True"), "AUX.ENABLED is set, which the head SemSeg"),
+        (
+            (*SEMANTIC, f"{HEAD}.NAME", "SemanticFPNHead", f"{HEAD}.DROPOUT", "0.1"),
+            "DROPOUT is set, which the head SemanticFPNHead has no use for; take FCNHead",
+        ),
+        (
+            (*SEMANTIC, f"{HEAD}.NAME", "UNetHead", f"{HEAD}.LOSS.CROSS_ENTROPY_WEIGHT", "0.0")
+            + (f"{HEAD}.LOSS.CLASS_WEIGHTS_FROM_DATA", "inverse_log"),
+            "class weights, but none of its terms takes them",
+        ),
         (("DATASETS.STUFF_CLASSES", "['road', 2]"), "DATASETS.STUFF_CLASSES holds 2"),
         (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "0"), "it must be 1 or more"),
         (("MODEL.SEM_SEG_HEAD.IGNORE_VALUE", "0"), "IGNORE_VALUE is 0; labels are read with 255"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
 
 # Keys with a fixed set of values.
@@ -42,6 +43,7 @@ AT_LEAST = {
     "MODEL.SEM_SEG_HEAD.FCN.NUM_CONV": 0,
     "MODEL.SEM_SEG_HEAD.AUX.CONVS_DIM": 1,
     "MODEL.SEM_SEG_HEAD.AUX.LOSS_WEIGHT": 0,
+    "SOLVER.BACKBONE_MULTIPLIER": 0,
 }
 # Chances and shares: from 0 to 1.
 SHARES = ("INPUT.VERTICAL_FLIP_PROB", "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA")
@@ -98,6 +100,7 @@ def check_values(cfg: CfgNode) -> None:
         for name in get(key):
             if not isinstance(name, str):
                 raise UserError(f"{key} holds {name!r}, which is no name; put it in quotes")
+    _check_sem_seg_head(cfg)
     _check_steps(cfg)
     _check_sizes(cfg)
     _check_windows(cfg)
@@ -106,6 +109,33 @@ def check_values(cfg: CfgNode) -> None:
 
 def _get(cfg: CfgNode, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), cfg)
+
+
+def _check_sem_seg_head(cfg: CfgNode) -> None:
+    """Keys that a head doesn't read: a run that leaves them out would mislead."""
+    if cfg.MODEL.META_ARCHITECTURE not in ("SemanticSegmentor", "PanopticFPN"):
+        return
+    head = cfg.MODEL.SEM_SEG_HEAD
+    refused = {"AUX.ENABLED": head.AUX.ENABLED, "DROPOUT": head.DROPOUT > 0}
+    if head.NAME in ("FCNHead", "UNetHead"):
+        refused = {}
+    elif head.NAME != "SemanticFPNHead":
+        refused["LOSS"] = head.LOSS != get_default_config().MODEL.SEM_SEG_HEAD.LOSS
+    for key, is_set in refused.items():
+        if is_set:
+            raise UserError(
+                f"MODEL.SEM_SEG_HEAD.{key} is set, which the head {head.NAME} has no use for; "
+                + ("take SemanticFPNHead, " if key == "LOSS" else "take ")
+                + "FCNHead or UNetHead, or leave it out"
+            )
+    weighted = ("CROSS_ENTROPY", "OHEM", "BCE", "FOCAL", "BRIER")
+    if (head.LOSS.CLASS_WEIGHTS or head.LOSS.CLASS_WEIGHTS_FROM_DATA) and not any(
+        head.LOSS[f"{term}_WEIGHT"] for term in weighted
+    ):
+        raise UserError(
+            "MODEL.SEM_SEG_HEAD.LOSS has class weights, but none of its terms takes them; those "
+            "that do: " + ", ".join(f"{term}_WEIGHT" for term in weighted)
+        )
 
 
 def _check_steps(cfg: CfgNode) -> None:
@@ -126,16 +156,24 @@ def _check_sizes(cfg: CfgNode) -> None:
             "smallest and the largest length; give two, or 'choice'"
         )
     crop = cfg.INPUT.CROP
-    relative = crop.TYPE.startswith("relative")
+    kinds = {
+        "relative": (lambda h, w: max(h, w) <= 1, "height and width as shares, at most 1"),
+        "relative_range": (lambda h, w: max(h, w) <= 1, "the smallest shares, at most 1"),
+        "absolute": (_are_whole, "height and width in whole pixels"),
+        "absolute_range": (
+            lambda low, high: _are_whole(low, high) and low <= high,
+            "the smallest and the largest length in whole pixels",
+        ),
+    }
+    fits, meaning = kinds[crop.TYPE]
     if (
         len(crop.SIZE) != 2
         or not all(_is_number(size) and size > 0 for size in crop.SIZE)
-        or (relative and max(crop.SIZE) > 1)
+        or not fits(*crop.SIZE)
     ):
         raise UserError(
             f"INPUT.CROP.SIZE is {list(crop.SIZE)}; for INPUT.CROP.TYPE {crop.TYPE!r} it must be "
-            f"height and width, "
-            + ("as shares of the image, at most 1" if relative else "in pixels")
+            + meaning
         )
 
 
@@ -168,6 +206,10 @@ def _check_scales(cfg: CfgNode) -> None:
         )
     if options.MAX_SIZE < 1:
         raise UserError(f"TEST.AUG.MAX_SIZE is {options.MAX_SIZE}; it must be 1 or more")
+
+
+def _are_whole(*sizes: float) -> bool:
+    return all(size == int(size) for size in sizes)
 
 
 def _is_length(value: Any) -> bool:

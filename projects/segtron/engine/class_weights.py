@@ -24,15 +24,21 @@ def fill_class_weights(cfg: CfgNode) -> CfgNode:
         cfg: frozen; not changed.
 
     Returns:
-        `cfg` itself, or a frozen copy with the weights.
+        `cfg` itself; or a frozen copy with the weights, and CLASS_WEIGHTS_FROM_DATA empty.
 
     Raises:
-        UserError: the method is unknown, or the data has no semantic labels or a broken one.
+        UserError: the method is unknown, weights are given as well, or the data has no semantic
+            labels or a broken one.
     """
     loss = cfg.MODEL.SEM_SEG_HEAD.LOSS
     method = loss.CLASS_WEIGHTS_FROM_DATA
-    if not method or loss.CLASS_WEIGHTS:
+    if not method:
         return cfg
+    if loss.CLASS_WEIGHTS:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA is {method!r}, but CLASS_WEIGHTS is "
+            "given, too; leave one of them empty"
+        )
     if method not in METHODS:
         raise UserError(
             f"MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA is {method!r}; known: "
@@ -43,6 +49,7 @@ def fill_class_weights(cfg: CfgNode) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = weights
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA = ""
     cfg.freeze()
     return cfg
 
@@ -55,7 +62,7 @@ def _compute(cfg: CfgNode, method: str) -> list[float]:
             "semantic labels; leave MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA empty"
         )
     weights = METHODS[method](*count_classes(records, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES))
-    weights = [round(float(weight), 4) for weight in weights]
+    weights = [float(f"{weight:.4g}") for weight in weights]  # as they are to be read
     names = cfg.DATASETS.STUFF_CLASSES or [str(i) for i in range(len(weights))]
     logger.info(
         "Class weights by %s: %s.",

@@ -76,7 +76,14 @@ def _build_adamw(cfg: CfgNode, model: nn.Module) -> Optimizer:
 
 
 def _parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
-    """Detectron2's groups of parameters; those of the backbone have their own learning rate."""
+    """Detectron2's groups of parameters; those of the backbone have their own learning rate.
+
+    Where there is an FPN, that is only what lies below it: the FPN itself starts from random
+    weights.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    has_fpn = any(name.startswith("backbone.bottom_up.") for name in names)
+    backbone = "backbone.bottom_up." if has_fpn else "backbone."
     return get_default_optimizer_params(
         model,
         base_lr=cfg.SOLVER.BASE_LR,
@@ -84,6 +91,6 @@ def _parameter_groups(cfg: CfgNode, model: nn.Module) -> list[dict[str, Any]]:
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
         lr_factor_func=lambda name: (
-            cfg.SOLVER.BACKBONE_MULTIPLIER if "backbone" in name.split(".") else 1.0
+            cfg.SOLVER.BACKBONE_MULTIPLIER if name.startswith(backbone) else 1.0
         ),
     )

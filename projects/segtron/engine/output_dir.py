@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segtron.errors import UserError
+from segtron.visualization.curves import CHARTS
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +20,7 @@ _RUN_FILES = (
     "config.yaml",
     "metrics.json",
     "log.txt*",
-    "loss.png",
-    "ap.png",
+    *(chart.file_name for chart in CHARTS),
     "inference",
     "visualizations",
 )

@@ -128,10 +128,26 @@ class Trainer(DefaultTrainer):
         """Train on one batch.
 
         Raises:
-            UserError: the loss is no longer finite.
+            UserError: the loss is no longer finite; or, with several processes, a part of the model
+                has no part in it.
         """
         try:
             super().run_step()
+        except RuntimeError as error:
+            # What DistributedDataParallel says of parameters that it waits for in vain.
+            if "did not receive grad" not in str(error):
+                raise
+            idle = [
+                name
+                for name, parameter in self.model.named_parameters()
+                if parameter.requires_grad and parameter.grad is None
+            ]
+            raise UserError(
+                f"{len(idle)} of the model's tensors have no part in the loss, first of them "
+                f"{idle[0].removeprefix('module.')}, which several processes can't train; let the "
+                "backbone end with the coarsest feature that is used (OUT_FEATURES, "
+                "UNET_ENCODER.CHANNELS)"
+            ) from error
         except FloatingPointError as error:
             raise UserError(
                 f"the loss became infinite or NaN at iteration {self.iter}; lower SOLVER.BASE_LR "
@@ -153,6 +169,7 @@ class Trainer(DefaultTrainer):
         return built
 
     def _evaluate(self) -> dict[str, Any]:
+        _share_buffers(self.model)
         # Under the name by which DefaultTrainer looks for it, to hold it to TEST.EXPECTED_RESULTS.
         self._last_eval_results = evaluate(self.cfg, self.model, self.test_loaders)
         return self._last_eval_results
@@ -205,13 +222,26 @@ def _distribute(model: nn.Module) -> nn.Module:
     if comm.get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
+    if not on_gpu and any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+        raise UserError(
+            "this model has synchronized batch norms (SyncBN), which need GPUs, and several "
+            "processes share the CPUs here; set the NORM keys to BN, or start one process"
+        )
     with warnings.catch_warnings():
         # Newer PyTorch has another name for broadcast_buffers, which older ones do not know.
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-        # As Detectron2: batch norms are frozen or synchronized, so buffers need no broadcast.
+        # As Detectron2: where batch norms are neither frozen nor synchronized, each process keeps
+        # statistics of its own until they are shared for an evaluation.
         return DistributedDataParallel(
             model, device_ids=[comm.get_local_rank()] if on_gpu else None, broadcast_buffers=False
         )
+
+
+def _share_buffers(model: nn.Module) -> None:
+    """Give all processes the main one's statistics of batch norms, which its checkpoints hold."""
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)
 
 
 def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:

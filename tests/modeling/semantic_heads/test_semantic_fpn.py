@@ -24,6 +24,10 @@ def test_it_computes_what_detectron2s_computes_with_its_weights():
     torch.testing.assert_close(losses, expected)
 
 
+def test_group_norm_takes_any_width():
+    build("SemanticFPNHead", FEATURES, NORM="GN", CONVS_DIM=12)
+
+
 def test_its_loss_is_the_configs_and_odd_sizes_are_cut():
     head = build("SemanticFPNHead", FEATURES, LOSS__CROSS_ENTROPY_WEIGHT=0.0, LOSS__DICE_WEIGHT=2.0)
     _, losses = head(random_features(FEATURES, 13, 21), torch.zeros(1, 13, 21, dtype=torch.int64))
@@ -34,7 +38,8 @@ def test_its_loss_is_the_configs_and_odd_sizes_are_cut():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"AUX__ENABLED": True}, r"AUX\.ENABLED is True, but SemanticFPNHead has no"),
+        ({"NORM": "GNN"}, r"NORM is 'GNN'; it must be one of"),
+        ({"COMMON_STRIDE": 8}, r"COMMON_STRIDE is 8, but the finest of IN_FEATURES has stride 4"),
         ({"IN_FEATURES": ["p2", "p9"]}, r"IN_FEATURES asks for p9, but the backbone gives p2"),
     ],
 )

@@ -14,6 +14,8 @@ from torch import nn
 
 from segtron.errors import UserError
 from segtron.modeling.losses.sem_seg import SemSegLoss
+from segtron.modeling.norm import NORMS, resolve_norm
+from segtron.modeling.options import check_choice
 from segtron.modeling.semantic_heads.head import losses_on_image, select_features
 
 
@@ -41,13 +43,21 @@ class SemanticFPNHead(SemSegFPNHead):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
         options = cfg.MODEL.SEM_SEG_HEAD
-        if options.AUX.ENABLED:
+        features = select_features(
+            "MODEL.SEM_SEG_HEAD.IN_FEATURES", options.IN_FEATURES, input_shape
+        )
+        finest = min(shape.stride for shape in features.values())
+        if finest < options.COMMON_STRIDE:
             raise UserError(
-                "MODEL.SEM_SEG_HEAD.AUX.ENABLED is True, but SemanticFPNHead has no auxiliary "
-                "head; set it to False, or take FCNHead or UNetHead"
+                f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {options.COMMON_STRIDE}, but the finest of "
+                f"IN_FEATURES has stride {finest}, from which SemanticFPNHead can't step down; "
+                f"lower it to {finest}"
             )
-        select_features("MODEL.SEM_SEG_HEAD.IN_FEATURES", options.IN_FEATURES, input_shape)
-        return super().from_config(cfg, input_shape) | {"loss": SemSegLoss(cfg)}
+        norm = check_choice("MODEL.SEM_SEG_HEAD.NORM", options.NORM, NORMS)
+        return super().from_config(cfg, input_shape) | {
+            "loss": SemSegLoss(cfg),
+            "norm": resolve_norm(norm),
+        }
 
     def losses(self, predictions: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         """
