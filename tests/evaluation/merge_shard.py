@@ -11,9 +11,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.data import MetadataCatalog
-from scenes import random_labelled_scene, random_scene
+from scenes import labels_of, random_labelled_scene, random_scene
 
 from segtron.data.catalog import SEM_SEG_METADATA
+from segtron.data.cityscapes import LABEL_IDS
 from segtron.evaluation import CityscapesInstanceMetric, CityscapesSemSegEvaluator
 from segtron.evaluation.gather import merge_over_processes
 
@@ -34,10 +35,21 @@ def evaluate_sem_seg(numbers: list[int], folder: Path) -> dict[str, dict[str, fl
     evaluator = CityscapesSemSegEvaluator("shard", output_dir=str(folder))
     for number in numbers:
         instance_ids, prediction = random_labelled_scene(np.random.default_rng(number))
-        path = str(folder / f"{number}_instanceIds.png")
-        cv2.imwrite(path, instance_ids)
+        ids_file, labels_file = (
+            str(folder / f"{number}_{kind}Ids.png") for kind in ("instance", "label")
+        )
+        cv2.imwrite(ids_file, instance_ids)
+        cv2.imwrite(labels_file, labels_of(instance_ids))
         scores = torch.from_numpy((prediction == label_ids[:, None, None]).astype(np.float32))
-        record = {"image_id": f"{number}.png", "instance_ids_file_name": path}
+        record = {
+            "file_name": f"{number}.png",
+            "image_id": f"{number}.png",
+            "height": instance_ids.shape[0],
+            "width": instance_ids.shape[1],
+            "sem_seg_file_name": labels_file,
+            "sem_seg_encoding": LABEL_IDS,
+            "instance_ids_file_name": ids_file,
+        }
         evaluator.process([record], [{"sem_seg": scores}])
     return evaluator.evaluate()
 

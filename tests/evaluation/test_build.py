@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
+from detectron2.modeling import META_ARCH_REGISTRY
 
 from segtron.errors import UserError
 from segtron.evaluation import (
@@ -14,6 +16,7 @@ from segtron.evaluation import (
     SemSegEvaluator,
     build_evaluators,
 )
+from segtron.evaluation.build import OUTPUTS
 
 
 @pytest.fixture
@@ -30,6 +33,13 @@ def dataset(request):
     MetadataCatalog.remove(name)
 
 
+def config(architecture: str) -> CfgNode:
+    cfg = get_cfg()
+    cfg.MODEL.META_ARCHITECTURE = architecture
+    return cfg
+
+
+@pytest.mark.parametrize("as_type", [str, Path])
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
@@ -43,9 +53,43 @@ def dataset(request):
     ],
     indirect=["dataset"],
 )
-def test_evaluators_follow_the_dataset(dataset, expected, tmp_path):
-    evaluators = build_evaluators(get_cfg(), dataset, str(tmp_path))._evaluators
+def test_evaluators_follow_the_dataset(dataset, expected, as_type, tmp_path):
+    evaluators = build_evaluators(config("PanopticFPN"), dataset, as_type(tmp_path))._evaluators
     assert [type(evaluator) for evaluator in evaluators] == expected
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fit", "unfit", "message"),
+    [
+        (
+            {"evaluator_type": evaluator_type},
+            ["GeneralizedRCNN", "RetinaNet", "PanopticFPN", "MyOwn"],
+            ["SemanticSegmentor", "ProposalNetwork"],
+            " is scored by its instances and this model predicts none; take a model with instances",
+        )
+        for evaluator_type in ("coco", "cityscapes_instance")
+    ]
+    + [
+        (
+            {"evaluator_type": evaluator_type},
+            ["SemanticSegmentor", "PanopticFPN", "MyOwn"],
+            ["GeneralizedRCNN", "RetinaNet", "ProposalNetwork"],
+            " is scored by its semantic segmentation and this model predicts none; take a model",
+        )
+        for evaluator_type in ("sem_seg", "cityscapes_sem_seg")
+    ],
+    indirect=["dataset"],
+)
+def test_what_a_model_cannot_be_scored_by_is_refused(dataset, fit, unfit, message):
+    for architecture in fit:
+        build_evaluators(config(architecture), dataset)
+    for architecture in unfit:
+        with pytest.raises(UserError, match=re.escape(dataset + message)):
+            build_evaluators(config(architecture), dataset)
+
+
+def test_architectures_go_by_detectron2s_names():
+    assert all(name in META_ARCH_REGISTRY for name in OUTPUTS)
 
 
 @pytest.mark.parametrize("dataset", [{"evaluator_type": "coco"}], indirect=True)

@@ -432,7 +432,6 @@ def test_evaluator(dataset, tmp_path, official, caplog):
     assert "Cityscapes protocol, semantics: 5 images" in caplog.text
     assert "Semantic segmentation: 5 images" in caplog.text
 
-    # Both from the instance ids alone: as if the label files had been read.
     plain = SemSegMetric(CLASS_NAMES)
     for record, (_, guess) in zip(records(tmp_path), case, strict=True):
         classes = model_output(guess)["sem_seg"].argmax(dim=0).numpy()
@@ -512,14 +511,65 @@ def test_evaluator_names_the_file_that_does_not_fit(dataset, tmp_path):
         UserError, match=r"_instanceIds\.png: .*_leftImg8bit\.png: .* 5x4 and .*128"
     ):
         evaluator.process([record], [{"sem_seg": torch.zeros(19, 4, 5)}])
+    assert cv2.imwrite(record["sem_seg_file_name"], labels_of(canvas()))
     assert cv2.imwrite(record["instance_ids_file_name"], canvas(7001))
     with pytest.raises(UserError, match=r"_instanceIds\.png: .*instance id 7001"):
         evaluator.process([record], [model_output(labels_of(canvas()))])
     assert evaluator.evaluate() == {}
 
 
+@pytest.mark.parametrize("made_by_script", [False, True])
+def test_evaluator_wants_labels_and_instance_ids_that_agree(dataset, tmp_path, made_by_script):
+    ids = canvas()
+    ids[:, 64:] = BUILDING
+    ids[box(10, 30, 10, 40)] = CAR * 1000 + 1
+    ids[box(10, 30, 70, 90)] = CARAVAN * 1000
+    ids[box(40, 50, 10, 40)] = PERSON
+    ids[0] = 3
+    write_data_set(tmp_path, [(ids, labels_of(ids))])
+    if made_by_script:
+        train_ids = np.full(256, 255, np.uint8)
+        train_ids[list(SEM_SEG_ID_TO_CONTIGUOUS)] = range(19)
+        label_file = records(tmp_path)[0]["sem_seg_file_name"]
+        label_file = label_file.replace("_labelIds", "_labelTrainIds")
+        assert cv2.imwrite(label_file, train_ids[labels_of(ids)])
+    (record,) = records(tmp_path)
+    name = "labelTrainIds" if made_by_script else "labelIds"
+    assert record["sem_seg_file_name"].endswith(f"_{name}.png")
+    path, output = record["instance_ids_file_name"], model_output(labels_of(ids))
+    evaluator = CityscapesSemSegEvaluator(dataset)
+
+    # Labels that aren't scored may differ, and how instances are numbered is theirs alone.
+    same = ids.copy()
+    same[0] = 1
+    same[box(10, 30, 10, 20)] = CAR * 1000 + 2
+    same[box(10, 30, 70, 90)] = PARKING
+    assert cv2.imwrite(path, same)
+    evaluator.process([record], [output])
+    assert evaluator.evaluate()["cityscapes_sem_seg"]["IoU"] == 100
+
+    both = rf"town_000000_000019_gtFine_instanceIds\.png and .*_gtFine_{name}\.png disagree in"
+    for change, where in (
+        # Without stuff, as some make it.
+        ({ROAD: 0, BUILDING: 0}, "10860 pixels: at x 0, y 1 the first has the id 0 and .* 'road'"),
+        ({CAR * 1000 + 1: TRUCK * 1000}, "600 pixels: at x 10, y 10 .* id 27000 and .* 'car'"),
+        ({3: ROAD}, "128 pixels: at x 0, y 0 .* id 7 and the second no class"),
+    ):
+        other = ids.copy()
+        for before, after in change.items():
+            other[ids == before] = after
+        assert cv2.imwrite(path, other)
+        evaluator.reset()
+        with pytest.raises(UserError, match=f"{both} {where}"):
+            evaluator.process([record], [output])
+        assert evaluator.evaluate() == {}
+    assert cv2.imwrite(path, ids[:, :-1])
+    with pytest.raises(UserError, match=r"instanceIds\.png is 127 x 96, but its image"):
+        evaluator.process([record], [output])
+
+
 def test_evaluator_wants_label_ids(dataset):
-    MetadataCatalog.get(dataset).stuff_dataset_id_to_contiguous_id.clear()
-    MetadataCatalog.get(dataset).stuff_dataset_id_to_contiguous_id.update({7: 0, 9: 1})
-    with pytest.raises(UserError, match=rf"{dataset} .* ids 7, 9, not all"):
+    ids = MetadataCatalog.get(dataset).stuff_dataset_id_to_contiguous_id
+    ids[9] = ids.pop(8)
+    with pytest.raises(UserError, match=rf"{dataset} .* ids 7, 9, 11, .*, not all"):
         CityscapesSemSegEvaluator(dataset)

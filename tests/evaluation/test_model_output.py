@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from segtron.errors import UserError
 from segtron.evaluation.model_output import (
     predicted_sem_seg,
-    stuff_category_ids,
+    stuff_class_values,
     thing_category_ids,
 )
 
@@ -50,7 +50,7 @@ def test_stuff_has_ids_of_its_own(name):
         stuff_classes=["things", "b"],
         stuff_dataset_id_to_contiguous_id={92: 1, 0: 0},  # Detectron2's order for COCO
     )
-    assert stuff_category_ids(name).tolist() == [0, 92]
+    assert stuff_class_values(name).tolist() == [0, 92]
 
 
 def test_the_likeliest_class_of_each_pixel():

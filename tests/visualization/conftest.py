@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from segtron.evaluation.sem_seg import label_file
+from segtron.evaluation import label_file
 
 
 @pytest.fixture

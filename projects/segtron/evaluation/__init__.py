@@ -11,8 +11,9 @@ from segtron.evaluation.cityscapes_sem_seg import (
 )
 from segtron.evaluation.coco import CocoInstanceEvaluator, CocoInstanceMetric
 from segtron.evaluation.confusion import joint_histogram
+from segtron.evaluation.label_files import LabelFiles, label_file, label_values, write_labels
 from segtron.evaluation.scores import CityscapesSemSegScores, InstanceScores, SemSegScores
-from segtron.evaluation.sem_seg import SemSegEvaluator, SemSegMetric, label_file
+from segtron.evaluation.sem_seg import SemSegEvaluator, SemSegMetric
 
 __all__ = [
     "CityscapesInstanceEvaluator",
@@ -23,10 +24,13 @@ __all__ = [
     "CocoInstanceEvaluator",
     "CocoInstanceMetric",
     "InstanceScores",
+    "LabelFiles",
     "SemSegEvaluator",
     "SemSegMetric",
     "SemSegScores",
     "build_evaluators",
     "joint_histogram",
     "label_file",
+    "label_values",
+    "write_labels",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
@@ -10,6 +12,7 @@ from segtron.errors import UserError
 from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
 from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
 from segtron.evaluation.coco import CocoInstanceEvaluator
+from segtron.evaluation.model_output import require_output
 from segtron.evaluation.sem_seg import SemSegEvaluator
 
 # `evaluator_type` in a dataset's metadata -> evaluators, each made by its `from_config`.
@@ -19,10 +22,18 @@ EVALUATORS = {
     "sem_seg": (SemSegEvaluator,),
     "cityscapes_sem_seg": (CityscapesSemSegEvaluator,),
 }
+# MODEL.META_ARCHITECTURE -> the outputs of such models. Those of others are seen when they come.
+OUTPUTS = {
+    "GeneralizedRCNN": {"instances"},
+    "RetinaNet": {"instances"},
+    "ProposalNetwork": {"proposals"},
+    "SemanticSegmentor": {"sem_seg"},
+    "PanopticFPN": {"instances", "sem_seg", "panoptic_seg"},
+}
 
 
 def build_evaluators(
-    cfg: CfgNode, dataset_name: str, output_dir: str | None = None
+    cfg: CfgNode, dataset_name: str, output_dir: str | Path | None = None
 ) -> DatasetEvaluators:
     """The evaluators that score a registered dataset.
 
@@ -32,7 +43,8 @@ def build_evaluators(
         output_dir: folder for what the evaluators save; None to save nothing.
 
     Raises:
-        UserError: the dataset's evaluator type is unknown, or it has none.
+        UserError: the dataset's evaluator type is unknown, or it has none; or models of this
+            architecture don't predict what it scores.
     """
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if evaluator_type not in EVALUATORS:
@@ -40,9 +52,11 @@ def build_evaluators(
             f"{dataset_name} has the evaluator type {evaluator_type!r}, and Segtron knows only "
             f"{', '.join(EVALUATORS)}; set it in the metadata of this set"
         )
+    evaluators = EVALUATORS[evaluator_type]
+    given = OUTPUTS.get(cfg.MODEL.META_ARCHITECTURE)
+    if given is not None:
+        for evaluator in evaluators:
+            require_output(evaluator.needs, given, dataset_name)
     return DatasetEvaluators(
-        [
-            evaluator.from_config(cfg, dataset_name, output_dir)
-            for evaluator in EVALUATORS[evaluator_type]
-        ]
+        [evaluator.from_config(cfg, dataset_name, output_dir) for evaluator in evaluators]
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -313,6 +314,8 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
     percent; nothing where the dataset has no ground truth or the model no masks.
     """
 
+    needs = "instances"
+
     def __init__(self, dataset_name: str) -> None:
         """
         Args:
@@ -325,7 +328,7 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
 
     @classmethod
     def from_config(
-        cls, cfg: CfgNode, dataset_name: str, output_dir: str | None
+        cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> CityscapesInstanceEvaluator:
         return cls(dataset_name)
 

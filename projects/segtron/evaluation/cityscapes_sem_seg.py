@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Hashable, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from cityscapesscripts.helpers.labels import Label, category2labels, id2label
 
 from segtron.data.cityscapes import FIRST_INSTANCE_ID, SEM_SEG_LABELS, THING_LABELS, label_ids_of
 from segtron.data.image_io import read_ids
-from segtron.data.sem_seg import IGNORED
+from segtron.data.sem_seg import IGNORED, check_label_size
 from segtron.errors import UserError
 from segtron.evaluation.confusion import (
     JointHistogram,
@@ -116,8 +117,9 @@ class CityscapesSemSegMetric:
         Args:
             image_id: names the image, alike in every process.
             prediction: (H, W) integers, label ids as in the results that the benchmark takes.
-            instance_ids: (H, W) unsigned integers, the ground truth as in `*_instanceIds.png`. Its
-                labels are those of `*_labelIds.png`, which is not needed.
+            instance_ids: (H, W) unsigned integers, the ground truth as in `*_instanceIds.png`. IoU
+                is taken from it too, where the official script reads `*_labelIds.png`: the labels
+                in both must be the same.
 
         Raises:
             ValueError: the maps differ in size, or one has an id that Cityscapes doesn't know.
@@ -272,18 +274,19 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
 
     `evaluate` returns {"sem_seg": ..., "cityscapes_sem_seg": {"IoU", "iIoU", "IoU_sup", "iIoU_sup",
     "IoU-road", ..., "iIoU-person", ...}} in percent; nothing where there is no ground truth.
-    Both follow from the instance ids alone, where the data has them; where an image comes without,
-    there is only "sem_seg".
+    An image's labels and instance ids have to agree in the classes that are scored. Where an image
+    comes without instance ids, there is only "sem_seg".
 
     What is saved is what `SemSegEvaluator` saves; the folder `labels` is what the official script
     and the benchmark's server take.
     """
 
-    def __init__(self, dataset_name: str, *, output_dir: str | None = None) -> None:
+    def __init__(self, dataset_name: str, *, output_dir: str | Path | None = None) -> None:
         """
         Args:
             dataset_name: a registered set with Cityscapes' layout, whose dicts have
-                `instance_ids_file_name`, and whose values are Cityscapes' label ids.
+                `instance_ids_file_name` beside what `SemSegEvaluator` takes, and whose values are
+                Cityscapes' label ids.
             output_dir: folder of what is saved; None to save nothing.
 
         Raises:
@@ -307,16 +310,38 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
         super().reset()
         self._cityscapes_metric = CityscapesSemSegMetric()
 
-    def _ground_truth_file(self, input_: dict[str, Any]) -> str | None:
-        return input_.get("instance_ids_file_name") or super()._ground_truth_file(input_)
+    def _update(
+        self, input_: dict[str, Any], classes: np.ndarray, ground_truth: np.ndarray
+    ) -> None:
+        path = input_.get("instance_ids_file_name")
+        if path is not None:
+            instance_ids = read_ids(path)
+            self._check_agreement(input_, instance_ids, ground_truth)
+            with self._naming(path):
+                self._cityscapes_metric.update(
+                    image_id_of(input_), self._values[classes], instance_ids
+                )
+        super()._update(input_, classes, ground_truth)
 
-    def _update(self, input_: dict[str, Any], classes: np.ndarray) -> None:
-        if input_.get("instance_ids_file_name") is None:
-            super()._update(input_, classes)
-            return
-        image_id, instance_ids = image_id_of(input_), read_ids(input_["instance_ids_file_name"])
-        self._cityscapes_metric.update(image_id, self._values[classes], instance_ids)
-        self._metric.update(image_id, classes, self._class_of_id[instance_ids])
+    def _check_agreement(
+        self, input_: dict[str, Any], instance_ids: np.ndarray, ground_truth: np.ndarray
+    ) -> None:
+        """Make sure that both files of an image say the same, so that it doesn't matter which of
+        them a score is taken from."""
+        path = input_["instance_ids_file_name"]
+        check_label_size(path, instance_ids.shape, input_)
+        differs = self._class_of_id[instance_ids] != ground_truth
+        if differs.any():
+            y, x = np.unravel_index(differs.argmax(), differs.shape)
+            raise UserError(
+                f"{path} and {input_['sem_seg_file_name']} disagree in "
+                f"{np.count_nonzero(differs)} pixels: at x {x}, y {y} the first has the id "
+                f"{instance_ids[y, x]} and the second {self._name_of(ground_truth[y, x])}; make "
+                "both from the same annotations"
+            )
+
+    def _name_of(self, number: int) -> str:
+        return "no class" if number == IGNORED else f"the class {self._class_names[number]!r}"
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         metric = merge_over_processes(self._metric)

@@ -243,11 +243,13 @@ class CocoInstanceEvaluator(DatasetEvaluator):
     are saved as `coco_instances_results.json` in any case.
     """
 
+    needs = "instances"
+
     def __init__(
         self,
         dataset_name: str,
         *,
-        output_dir: str | None = None,
+        output_dir: str | Path | None = None,
         max_detections: int = MAX_DETECTIONS,
     ) -> None:
         """
@@ -265,7 +267,7 @@ class CocoInstanceEvaluator(DatasetEvaluator):
 
     @classmethod
     def from_config(
-        cls, cfg: CfgNode, dataset_name: str, output_dir: str | None
+        cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> CocoInstanceEvaluator:
         return cls(
             dataset_name,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
 from segtron.errors import UserError
+from segtron.evaluation.label_files import label_values
+
+# What a model's output of a kind is called, and which models give it.
+_KINDS = {
+    "instances": ("instances", "a model with instances"),
+    "sem_seg": ("semantic segmentation", "a model with a semantic head"),
+}
 
 
 def thing_category_ids(dataset_name: str) -> np.ndarray:
@@ -18,27 +27,46 @@ def thing_category_ids(dataset_name: str) -> np.ndarray:
     Returns:
         (K,) int64: at i the dataset's id of the class that the model calls i.
     """
-    return _dataset_ids(dataset_name, "thing")
-
-
-def stuff_category_ids(dataset_name: str) -> np.ndarray:
-    """The values by which a dataset's own label files call its classes, in the model's order.
-
-    Returns:
-        (K,) int64: at i the value of the class that the model calls i.
-    """
-    return _dataset_ids(dataset_name, "stuff")
-
-
-def _dataset_ids(dataset_name: str, kind: Literal["thing", "stuff"]) -> np.ndarray:
-    metadata = MetadataCatalog.get(dataset_name)
-    if metadata.get(f"{kind}_classes") is None:
-        DatasetCatalog.get(dataset_name)  # many loaders name the classes only as they read the data
-    to_contiguous = metadata.get(f"{kind}_dataset_id_to_contiguous_id")
+    metadata = _metadata_with(dataset_name, "thing_classes")
+    to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
     if to_contiguous is None:
-        return np.arange(len(getattr(metadata, f"{kind}_classes")))
+        return np.arange(len(metadata.thing_classes))
     ids = {contiguous: dataset_id for dataset_id, contiguous in to_contiguous.items()}
     return np.array([ids[i] for i in range(len(ids))], dtype=np.int64)
+
+
+def stuff_class_values(dataset_name: str) -> np.ndarray:
+    """See `segtron.evaluation.label_files.label_values`, here for all K classes of a data set."""
+    metadata = _metadata_with(dataset_name, "stuff_classes")
+    return label_values(metadata, len(metadata.stuff_classes))
+
+
+def _metadata_with(dataset_name: str, key: str) -> Metadata:
+    metadata = MetadataCatalog.get(dataset_name)
+    if metadata.get(key) is None:
+        DatasetCatalog.get(dataset_name)  # many loaders name the classes only as they read the data
+    return metadata
+
+
+def require_output(
+    needed: Literal["instances", "sem_seg"], given: Container[str], dataset_name: str
+) -> None:
+    """Make sure that a model gives what a dataset is scored by.
+
+    Args:
+        needed: an output's name.
+        given: the names of the model's outputs.
+        dataset_name: for what is said to the user.
+
+    Raises:
+        UserError: it gives no such output.
+    """
+    if needed not in given:
+        what, models = _KINDS[needed]
+        raise UserError(
+            f"{dataset_name} is scored by its {what} and this model predicts none; take {models}, "
+            "or name another set in DATASETS.TEST"
+        )
 
 
 def predicted_instances(output: dict[str, Any], dataset_name: str, num_classes: int) -> Instances:
@@ -47,11 +75,7 @@ def predicted_instances(output: dict[str, Any], dataset_name: str, num_classes: 
     Raises:
         UserError: the model gives no instances, or more classes than the dataset has.
     """
-    if "instances" not in output:
-        raise UserError(
-            f"{dataset_name} is scored by its instances and this model predicts none; take a "
-            "model with instances, or name another set in DATASETS.TEST"
-        )
+    require_output("instances", output, dataset_name)
     instances = output["instances"].to("cpu")
     if len(instances) and int(instances.pred_classes.max()) >= num_classes:
         raise UserError(
@@ -77,11 +101,7 @@ def predicted_sem_seg(output: dict[str, Any], dataset_name: str, num_classes: in
         UserError: the model gives no semantic scores, or more classes than the dataset has, or
             scores that are no numbers.
     """
-    if "sem_seg" not in output:
-        raise UserError(
-            f"{dataset_name} is scored by its semantic segmentation and this model predicts none; "
-            "take a model with a semantic head, or name another set in DATASETS.TEST"
-        )
+    require_output("sem_seg", output, dataset_name)
     if len(output["sem_seg"]) > num_classes:
         raise UserError(
             f"the model predicts {len(output['sem_seg'])} classes, but {dataset_name} has "

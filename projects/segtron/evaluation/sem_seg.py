@@ -9,17 +9,16 @@ Cityscapes' own mean differs in that: there a class that is predicted and nowher
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
-from segtron.data.image_io import IMAGE_SUFFIXES
 from segtron.data.sem_seg import IGNORED, MAX_CLASSES, read_sem_seg
 from segtron.errors import UserError
 from segtron.evaluation.confusion import (
@@ -30,9 +29,9 @@ from segtron.evaluation.confusion import (
     stack_histograms,
 )
 from segtron.evaluation.gather import merge_over_processes
-from segtron.evaluation.model_output import predicted_sem_seg, stuff_category_ids
+from segtron.evaluation.label_files import LabelFiles, write_labels
+from segtron.evaluation.model_output import predicted_sem_seg, stuff_class_values
 from segtron.evaluation.scores import SemSegScores
-from segtron.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -175,31 +174,6 @@ def score_confusion_matrix(
     )
 
 
-def label_file(output_dir: str | Path, image_id: Hashable) -> Path:
-    """Where the evaluators save the classes that were predicted in an image.
-
-    Args:
-        output_dir: the folder that the evaluator was given.
-        image_id: the image's id; if it ends like the name of an image file, without that.
-
-    Raises:
-        UserError: the id leads out of the folder.
-
-    Example:
-        >>> label_file("out", "aachen/frame_1.jpg")
-        PosixPath('out/labels/aachen/frame_1.png')
-    """
-    name = PurePosixPath(str(image_id))
-    if name.is_absolute() or ".." in name.parts or not name.name:
-        raise UserError(
-            f"the predicted labels of the image with the id {str(image_id)!r} would be saved "
-            "outside of their folder; let ids be relative paths or plain names"
-        )
-    if name.suffix.lower() in IMAGE_SUFFIXES:
-        name = name.with_suffix("")
-    return Path(output_dir) / "labels" / name.with_name(f"{name.name}.png")
-
-
 class SemSegEvaluator(DatasetEvaluator):
     """Score a model's semantic segmentation by Detectron2's rules.
 
@@ -207,11 +181,13 @@ class SemSegEvaluator(DatasetEvaluator):
     ...}} in percent; nothing where there is no ground truth.
 
     Saved in the output folder: the predicted classes of each image, with or without ground truth,
-    in the data set's own values (`label_file`), and `confusion_matrix.csv` (pixels; a row is a
+    in the data set's own values (see `LabelFiles`), and `confusion_matrix.csv` (pixels; a row is a
     class of the ground truth).
     """
 
-    def __init__(self, dataset_name: str, *, output_dir: str | None = None) -> None:
+    needs = "sem_seg"
+
+    def __init__(self, dataset_name: str, *, output_dir: str | Path | None = None) -> None:
         """
         Args:
             dataset_name: a registered set whose dicts have what `segtron.data.sem_seg.read_sem_seg`
@@ -223,20 +199,20 @@ class SemSegEvaluator(DatasetEvaluator):
         """
         self._dataset_name = dataset_name
         self._output_dir = output_dir
-        values = stuff_category_ids(dataset_name)
-        if len(values) > MAX_CLASSES:
-            raise UserError(
-                f"{dataset_name} has {len(values)} classes; semantic segmentation is scored with "
-                f"up to {MAX_CLASSES}"
-            )
+        self._label_files = LabelFiles(output_dir, dataset_name) if output_dir else None
         # What the data set's label files have for each class.
-        self._values = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+        self._values = stuff_class_values(dataset_name)
         self._class_names = MetadataCatalog.get(dataset_name).stuff_classes
+        if len(self._class_names) > MAX_CLASSES:
+            raise UserError(
+                f"{dataset_name} has {len(self._class_names)} classes; semantic segmentation is "
+                f"scored with up to {MAX_CLASSES}"
+            )
         self.reset()
 
     @classmethod
     def from_config(
-        cls, cfg: CfgNode, dataset_name: str, output_dir: str | None
+        cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> SemSegEvaluator:
         return cls(dataset_name, output_dir=output_dir)
 
@@ -246,40 +222,37 @@ class SemSegEvaluator(DatasetEvaluator):
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for input_, output in zip(inputs, outputs, strict=True):
             classes = predicted_sem_seg(output, self._dataset_name, len(self._class_names))
-            if self._output_dir:
-                _save_png(self._label_file(input_), self._values[classes])
-            path = self._ground_truth_file(input_)
-            if path is None:
-                continue
-            try:
-                self._update(input_, classes)
-            except ValueError as error:
-                raise UserError(
-                    f"{path}: {error}; do this file, the classes of {self._dataset_name} and the "
-                    "model belong together?"
-                ) from error
+            if self._label_files is not None:
+                write_labels(self._label_files.of(input_), self._values[classes])
+            if input_.get("sem_seg_file_name") is not None:
+                self._update(input_, classes, read_sem_seg(input_))
 
-    def _label_file(self, input_: dict[str, Any]) -> Path:
-        # Detectron2's own dicts with label files have no id.
-        image_id = input_.get("image_id")
-        name = Path(input_["file_name"]).name if image_id is None else image_id
-        return label_file(self._output_dir, name)
-
-    def _ground_truth_file(self, input_: dict[str, Any]) -> str | None:
-        """The file with an image's ground truth; None if it has none."""
-        return input_.get("sem_seg_file_name")
-
-    def _update(self, input_: dict[str, Any], classes: np.ndarray) -> None:
+    def _update(
+        self, input_: dict[str, Any], classes: np.ndarray, ground_truth: np.ndarray
+    ) -> None:
         """Add an image that has ground truth.
 
         Args:
             input_: its dict.
             classes: (H, W) uint8, the prediction.
+            ground_truth: (H, W) uint8, see `read_sem_seg`.
 
         Raises:
-            ValueError: the prediction doesn't fit the ground truth.
+            UserError: the prediction doesn't fit the ground truth.
         """
-        self._metric.update(image_id_of(input_), classes, read_sem_seg(input_))
+        with self._naming(input_["sem_seg_file_name"]):
+            self._metric.update(image_id_of(input_), classes, ground_truth)
+
+    @contextmanager
+    def _naming(self, path: str) -> Iterator[None]:
+        """Say which file's ground truth a metric refuses."""
+        try:
+            yield
+        except ValueError as error:
+            raise UserError(
+                f"{path}: {error}; do this file, the classes of {self._dataset_name} and the "
+                "model belong together?"
+            ) from error
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         metric = merge_over_processes(self._metric)
@@ -310,9 +283,3 @@ def image_id_of(input_: dict[str, Any]) -> Hashable:
     Detectron2's own dicts with label files."""
     image_id = input_.get("image_id")
     return input_["file_name"] if image_id is None else image_id
-
-
-def _save_png(path: Path, ids: np.ndarray) -> None:
-    _, content = cv2.imencode(".png", ids)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)

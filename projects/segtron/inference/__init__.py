@@ -1,7 +1,7 @@
 """Prediction: images in, a model's outputs, and what is made of them."""
 
 from segtron.inference.folder import Summary, predict_files, refuse_existing
-from segtron.inference.predictor import Predictor, category_ids, label_values, model_metadata
+from segtron.inference.predictor import Predictor, category_ids, model_metadata
 from segtron.inference.sinks import SINKS, Prediction, Sink, build_sinks
 from segtron.inference.sources import ImageFile, find_images
 
@@ -15,7 +15,6 @@ __all__ = [
     "build_sinks",
     "category_ids",
     "find_images",
-    "label_values",
     "model_metadata",
     "predict_files",
     "refuse_existing",

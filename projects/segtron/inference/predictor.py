@@ -118,21 +118,3 @@ def category_ids(metadata: Metadata, num_classes: int) -> list[int]:
         for dataset_id, contiguous in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()
     }
     return [ids.get(i, i + 1) for i in range(num_classes)]
-
-
-def label_values(metadata: Metadata, num_classes: int) -> list[int]:
-    """The values that the data set's label files have for the model's classes; 0 to K - 1 if
-    unknown.
-
-    Args:
-        metadata: see `model_metadata`.
-        num_classes: number of the model's classes, K.
-
-    Returns:
-        At i the value of the class that the model calls i.
-    """
-    values = {
-        contiguous: value
-        for value, contiguous in metadata.get("stuff_dataset_id_to_contiguous_id", {}).items()
-    }
-    return [values.get(i, i) for i in range(num_classes)]

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
-from PIL import Image
 
 from segtron.errors import UserError
 from segtron.evaluation.coco import instances_to_coco_results
+from segtron.evaluation.label_files import label_file, label_values, write_labels
 from segtron.evaluation.model_output import predicted_sem_seg
-from segtron.evaluation.sem_seg import label_file
 from segtron.files import replacing
-from segtron.inference.predictor import category_ids, label_values
+from segtron.inference.predictor import category_ids
 from segtron.inference.sources import ImageFile
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import write_picture
@@ -162,11 +161,9 @@ class LabelsSink(Sink):
 
     def write(self, prediction: Prediction) -> None:
         """Translate and write."""
-        values = np.array(label_values(self.metadata, len(prediction.output["sem_seg"])))
-        values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
-        labels = Image.fromarray(values[prediction.classes])
-        with replacing(label_file(self.output_dir, prediction.file.name)) as temporary:
-            labels.save(temporary, format="PNG")
+        values = label_values(self.metadata, len(prediction.output["sem_seg"]))
+        path = label_file(self.output_dir, prediction.file.name)
+        write_labels(path, values[prediction.classes])
 
 
 class CocoSink(Sink):

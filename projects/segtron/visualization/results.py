@@ -14,10 +14,11 @@ from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from segtron.errors import UserError
+from segtron.evaluation.label_files import LABELS_FOLDER
 from segtron.files import replacing_folder
 from segtron.visualization.instance_results import RESULTS_FILE, load_instance_results
 from segtron.visualization.layout import contact_sheet, shrink, write_picture
-from segtron.visualization.semantic_results import LABELS_FOLDER, load_semantic_results
+from segtron.visualization.semantic_results import load_semantic_results
 
 logger = logging.getLogger(__name__)
 

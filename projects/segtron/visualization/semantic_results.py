@@ -15,11 +15,9 @@ from segtron.data import load_dataset_dicts
 from segtron.data.image_io import read_ids, read_image
 from segtron.data.sem_seg import IGNORED, check_label_size, read_sem_seg
 from segtron.errors import UserError
-from segtron.evaluation.model_output import stuff_category_ids
-from segtron.evaluation.sem_seg import SemSegMetric, label_file
+from segtron.evaluation.label_files import LabelFiles, label_values
+from segtron.evaluation.sem_seg import SemSegMetric, image_id_of
 from segtron.visualization.semantic_comparison import draw_semantic_comparison
-
-LABELS_FOLDER = "labels"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class SemanticResult:
     Attributes:
         record: its standard dict.
         predicted_file: label file with the prediction.
-        values: (K,) int64, at i the value of class i in that file.
+        values: (K,) integers, at i the value of class i in that file.
         quality: mean IoU over the classes that are there, 0 to 1; 1 if there are none.
         metadata: of the data set.
     """
@@ -57,7 +55,7 @@ def load_semantic_results(name: str, folder: Path) -> list[SemanticResult]:
 
     Args:
         name: a registered data set with semantic labels.
-        folder: what the evaluation of this set was given to save to, see `label_file`.
+        folder: what the evaluation of this set was given to save to, see `LabelFiles`.
 
     Returns:
         One for each image with ground truth, in the data set's order.
@@ -70,17 +68,16 @@ def load_semantic_results(name: str, folder: Path) -> list[SemanticResult]:
     records = [record for record in records if record.get("sem_seg_file_name") is not None]
     if not records:
         raise UserError(f"{name} has no ground truth that its predictions could be compared with")
-    values, metadata = stuff_category_ids(name), MetadataCatalog.get(name)
+    metadata = MetadataCatalog.get(name)
+    values = label_values(metadata, len(metadata.stuff_classes))
+    label_files = LabelFiles(folder, name)
     results = []
     for record in tqdm(records, unit=" images", desc=name):
-        # Detectron2's own dicts with label files have no id.
-        image_id = record.get("image_id")
-        name_or_id = Path(record["file_name"]).name if image_id is None else image_id
-        predicted_file = label_file(folder, name_or_id)
+        predicted_file = label_files.of(record)
         prediction = read_predicted_classes(predicted_file, values, record)
         metric = SemSegMetric(metadata.stuff_classes)
         try:
-            metric.update(image_id, prediction, read_sem_seg(record))
+            metric.update(image_id_of(record), prediction, read_sem_seg(record))
         except ValueError as error:
             raise UserError(f"{record['sem_seg_file_name']}: {error}; correct the file") from error
         mean_iou = metric.compute().overall["mIoU"]
@@ -94,7 +91,7 @@ def read_predicted_classes(path: Path, values: np.ndarray, record: Mapping[str, 
 
     Args:
         path: the file.
-        values: (K,) int64, at i the value of class i in it.
+        values: (K,) integers, at i the value of class i in it.
         record: standard dict of the image.
 
     Returns:

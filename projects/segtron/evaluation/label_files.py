@@ -1,0 +1,130 @@
+"""Predicted classes as label PNGs: which values are in them, what they are called, how they are
+written."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from detectron2.data import DatasetCatalog
+from detectron2.data.catalog import Metadata
+
+from segtron.data.image_io import IMAGE_SUFFIXES
+from segtron.errors import UserError
+from segtron.files import replacing
+
+LABELS_FOLDER = "labels"
+
+
+def label_values(metadata: Metadata, num_classes: int) -> np.ndarray:
+    """The values by which a data set's own label files call its classes, in the model's order.
+
+    They are the ids in `stuff_dataset_id_to_contiguous_id`, where these stand one to one for
+    classes from 0 on, at least K of them. Else they count as unknown, and the values are the
+    classes themselves: 0 to K - 1. So it is with Detectron2's `coco_2017_val_panoptic` and
+    `cityscapes_fine_panoptic_val`, whose ids are those of only some classes.
+
+    Args:
+        metadata: of the data set.
+        num_classes: K.
+
+    Returns:
+        (K,) uint8, or uint16 where a value is above 255: at i the value of the class that the model
+        calls i.
+    """
+    to_contiguous = metadata.get("stuff_dataset_id_to_contiguous_id") or {}
+    values = sorted(to_contiguous, key=to_contiguous.get)
+    is_known = sorted(to_contiguous.values()) == list(range(len(values)))
+    if not is_known or len(values) < num_classes:
+        values = range(num_classes)
+    values = np.array(values[:num_classes], dtype=np.int64)
+    return values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
+
+
+def label_file(output_dir: str | Path, image_id: Hashable) -> Path:
+    """Where the classes that were predicted in an image are saved.
+
+    Args:
+        output_dir: the folder that the evaluator was given.
+        image_id: the image's id; if it ends like the name of an image file, without that.
+
+    Raises:
+        UserError: the id leads out of the folder.
+
+    Example:
+        >>> label_file("out", "aachen/frame_1.jpg")
+        PosixPath('out/labels/aachen/frame_1.png')
+    """
+    name = PurePosixPath(str(image_id))
+    if name.is_absolute() or ".." in name.parts or not name.name:
+        raise UserError(
+            f"the predicted labels of the image with the id {str(image_id)!r} would be saved "
+            "outside of their folder; let ids be relative paths or plain names"
+        )
+    if name.suffix.lower() in IMAGE_SUFFIXES:
+        name = name.with_suffix("")
+    return Path(output_dir) / LABELS_FOLDER / name.with_name(f"{name.name}.png")
+
+
+class LabelFiles:
+    """The label files of a data set's images.
+
+    An image without an id, as in Detectron2's own dicts with label files, goes by its path below
+    the folder that all such images of the set share; so equal names in several folders stay apart.
+
+    Example:
+        >>> LabelFiles("out", "ade20k_sem_seg_val").of({"file_name": "validation/1.jpg", ...})
+        PosixPath('out/labels/1.png')
+    """
+
+    def __init__(self, output_dir: str | Path, dataset_name: str) -> None:
+        """
+        Args:
+            output_dir: the folder that the evaluator is given.
+            dataset_name: a registered set; it is read only where images have no ids.
+        """
+        self._output_dir = output_dir
+        self._dataset_name = dataset_name
+
+    def of(self, record: Mapping[str, Any]) -> Path:
+        """The label file of an image.
+
+        Args:
+            record: its standard dict.
+
+        Raises:
+            UserError: see `label_file`.
+        """
+        image_id = record.get("image_id")
+        if image_id is None:
+            image_id = Path(os.path.relpath(record["file_name"], self._images_folder)).as_posix()
+        return label_file(self._output_dir, image_id)
+
+    @functools.cached_property
+    def _images_folder(self) -> str:
+        records = DatasetCatalog.get(self._dataset_name)
+        return os.path.commonpath(
+            os.path.dirname(os.path.abspath(record["file_name"]))
+            for record in records
+            if record.get("image_id") is None
+        )
+
+
+def write_labels(path: Path, labels: np.ndarray) -> None:
+    """Write a label PNG, of one channel.
+
+    Args:
+        path: the file; its folder is made.
+        labels: (H, W) uint8 or uint16, `label_values` of the classes.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    _, content = cv2.imencode(".png", labels)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
