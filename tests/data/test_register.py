@@ -66,6 +66,41 @@ def test_colours_and_ignored_colours_reach_the_reader(tmp_path: Path) -> None:
     assert read_sem_seg(record).tolist() == [[1, 255, 0]]
 
 
+def test_three_ignored_values_are_no_colour(tmp_path: Path) -> None:
+    load(tmp_path, ENTRY | {"ignore": [253, 254, 255]})
+    Image.fromarray(np.zeros((1, 5, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    pixels = np.array([[253, 0, 254, 1, 255]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "labels" / "a.png")
+    (record,) = DatasetCatalog.get("register_test")
+    assert read_sem_seg(record).tolist() == [[255, 0, 255, 1, 255]]
+
+
+def test_a_palette_is_in_the_order_of_the_values(tmp_path: Path) -> None:
+    palette = [[1, 1, 1], [2, 2, 2]]
+    cfg = load(tmp_path, ENTRY | {"classes": {0: "background", 255: "cell"}, "palette": palette})
+    assert cfg.DATASETS.STUFF_CLASSES == ["background", "cell"]
+    assert MetadataCatalog.get("register_test").stuff_colors == [(1, 1, 1), (2, 2, 2)]
+    # What yaml writes sorted has to be read as it was written.
+    unsorted = "classes: {255: cell, 0: background}, palette: [[1, 1, 1], [2, 2, 2]]"
+    (tmp_path / "config.yaml").write_text(
+        "DATASETS: {REGISTER: [{name: register_test, type: semantic, images: images, "
+        f"labels: labels, {unsorted}}}]}}"
+    )
+    with pytest.raises(UserError, match=r"order \[255, 0\]; with a 'palette', .* ascending"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_masks_of_0_and_255_are_refused_unless_255_has_a_meaning(tmp_path: Path) -> None:
+    load(tmp_path, ENTRY)
+    Image.fromarray(np.zeros((1, 2, 3), np.uint8)).save(tmp_path / "images" / "a.png")
+    Image.fromarray(np.array([[255, 0]], np.uint8)).save(tmp_path / "labels" / "a.png")
+    with pytest.raises(UserError, match=r"labels seem to be masks of 0 and 255"):
+        DatasetCatalog.get("register_test")
+    for meaning in ({"ignore": 255}, {"classes": {0: "background", 255: "cell"}}):
+        load(tmp_path, ENTRY | meaning)
+        assert len(DatasetCatalog.get("register_test")) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -73,7 +108,8 @@ def test_colours_and_ignored_colours_reach_the_reader(tmp_path: Path) -> None:
         ({"classes": []}, r"'classes' is \[\]"),
         ({"classes": ["sky", 3]}, "'classes' holds 3, which is no name"),
         ({"classes": ["sky", "sky"]}, "'classes' names 'sky' twice"),
-        ({"classes": {-1: "sky"}}, "'classes' has a key that is no label value"),
+        ({"classes": {-1: "sky", 0: "ground"}}, "'classes' has a key that is no label value"),
+        ({"classes": ["sky"]}, r"'classes' has the one name 'sky'.* \[background, sky\]"),
         ({"classes": [str(i) for i in range(256)]}, "256 names; at most 255"),
         ({"palette": [[0, 0, 0]]}, "'palette' has 1 colours and 'classes' 2 names"),
         ({"palette": [[0, 0], [1, 1]]}, "'palette' is .* list of colours"),
@@ -82,6 +118,20 @@ def test_colours_and_ignored_colours_reach_the_reader(tmp_path: Path) -> None:
         ({"ignore": [0]}, "0 is a class and in 'ignore'"),
         ({"ignore": [[1, 2, 3]]}, r"'ignore' holds \[1, 2, 3\]; label files are no pictures"),
         ({"label_format": "rgb"}, "'label_format' is 'rgb'; it must be one of ids, indices"),
+        ({"ignore": [9, 1, 8]}, "1 is a class and in 'ignore'"),
+        (
+            {"label_format": "colors", "palette": [[0, 0, 0], [1, 1, 1]], "ignore": [9, 8]},
+            "'ignore' holds 9; label files are pictures here",
+        ),
+        (
+            {
+                "label_format": "colors",
+                "palette": [[0, 0, 0], [1, 1, 1]],
+                "classes": {0: "sky", 1: "ground"},
+            },
+            "make 'classes' a list of names",
+        ),
+        ({"name": ""}, r"DATASETS\.REGISTER\[0\] has no 'name'"),
         ({"label_format": "colors"}, "give each class one in 'palette'"),
         ({"label_suffix": 3}, "'label_suffix' is 3; it must be a text"),
         ({"lables": "x"}, "unknown field 'lables'; known: name, type, images, labels, classes"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtron.data.image_io import read_image_size
 from segtron.data.sem_seg import ColorEncoding, IdEncoding, read_sem_seg
 from segtron.errors import UserError
 
@@ -34,6 +35,20 @@ def test_ids_of_16_bits_and_of_one_bit(tmp_path: Path) -> None:
     flat = tmp_path / "flat.png"
     Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1").save(flat)
     assert IdEncoding(values=(0, 1)).read(flat).tolist() == [[0, 1]]
+
+
+def test_labels_stand_upright_as_images_do(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    for name, dtype in (("flat", np.uint8), ("deep", np.uint16)):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(np.array([[0, 1, 2], [3, 4, 5]], dtype)).save(path, exif=exif)
+        classes = IdEncoding(values=tuple(range(6))).read(path)
+        assert classes.tolist() == [[3, 0], [4, 1], [5, 2]]
+        assert read_image_size(path) == (3, 2)
+    picture = tmp_path / "picture.png"
+    Image.fromarray(np.array([[RED, GREEN]], np.uint8)).save(picture, exif=exif)
+    assert ColorEncoding(colors=(RED, GREEN)).read(picture).tolist() == [[0], [1]]
 
 
 def test_255_is_a_class_where_it_is_named_as_one(tmp_path: Path) -> None:

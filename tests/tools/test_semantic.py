@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from detectron2.data import DatasetCatalog
 from PIL import Image
 
 from segtron.data.cityscapes import SEM_SEG_LABELS
@@ -52,8 +51,8 @@ def toytown(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_training_leaves_its_results(trained: Path) -> None:
     first, *_, last = map(json.loads, (trained / "metrics.json").read_text().splitlines())
     assert first["loss_sem_seg"] > 0 and first["loss_sem_seg_dice"] > 0
-    assert 0 <= last["sem_seg/mIoU"] <= last["sem_seg/pACC"] <= 100
-    assert 0 <= last["cityscapes_sem_seg/IoU"] <= 100
+    for name in ("sem_seg/mIoU", "sem_seg/pACC", "cityscapes_sem_seg/IoU"):
+        assert 0 <= last[name] <= 100
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["DATASETS"]["STUFF_CLASSES"][0] == "road"
     assert len(config["MODEL"]["SEM_SEG_HEAD"]["LOSS"]["CLASS_WEIGHTS"]) == 19
@@ -95,8 +94,10 @@ def test_scoring_again_in_windows_and_scales(
     assert results["plain"]["sem_seg/mIoU"] == pytest.approx(
         last_metrics(trained)["sem_seg/mIoU"], abs=1e-9
     )
-    accuracies = {name: row["sem_seg/pACC"] for name, row in results.items()}
-    assert len(set(accuracies.values())) == 3, accuracies
+    # What windows and scales do to the scores depends on the model; to its output, it is tested
+    # with the predictor.
+    for name in ("windows", "scales"):
+        assert 0 <= results[name]["sem_seg/mIoU"] <= 100
 
 
 def test_a_model_with_other_classes_starts_the_last_layer_anew(
@@ -115,7 +116,10 @@ def test_a_model_with_other_classes_starts_the_last_layer_anew(
 
 
 def own_data(folder: Path, **changes: Any) -> Path:
-    """A config for photographs of two classes, whose label files are colour pictures."""
+    """A config for photographs of two classes, whose label files are colour pictures.
+
+    `changes` are those of the entries; with `label_format` "ids" the label files hold ids.
+    """
     rng = np.random.default_rng(0)
     for split in ("train", "val"):
         for kind in ("images", "labels"):
@@ -125,8 +129,9 @@ def own_data(folder: Path, **changes: Any) -> Path:
             labels[:, 30 + 10 * i :] = 1
             image = rng.integers(0, 60, (60, 90, 3), np.uint8) + 120 * labels[:, :, None]
             Image.fromarray(image.astype(np.uint8)).save(folder / split / "images" / f"{i}.png")
-            colors = np.array([[10, 20, 30], [200, 100, 50]], np.uint8)[labels]
-            Image.fromarray(colors).save(folder / split / "labels" / f"{i}.png")
+            if changes.get("label_format") != "ids":
+                labels = np.array([[10, 20, 30], [200, 100, 50]], np.uint8)[labels]
+            Image.fromarray(labels).save(folder / split / "labels" / f"{i}.png")
     entries = [
         {
             "name": f"semantic_{folder.name}_{split}",
@@ -140,9 +145,6 @@ def own_data(folder: Path, **changes: Any) -> Path:
         | changes
         for split in ("train", "val")
     ]
-    for entry in entries:
-        if entry["name"] in DatasetCatalog:
-            DatasetCatalog.remove(entry["name"])
     tree = {
         "_BASE_": str(CONFIGS / "toytown" / "unet.yaml"),
         "DATASETS": {
@@ -188,12 +190,14 @@ def test_own_data_from_a_config_to_pictures(tmp_path: Path, run_here: Any) -> No
 @pytest.mark.parametrize(
     ("damage", "changes", "words"),
     [
-        ("value", {"label_format": "ids"}, ["labels/0.png", "Pillow mode RGB", "colors"]),
-        ("colour", {}, ["labels/0.png", "colour [1, 2, 3]"]),
-        ("missing", {}, ["1 of 2 images have no label file", "images/0.png"]),
-        ("size", {}, ["labels/0.png is 45 x 30", "images/0.png is 90 x 60"]),
-        ("palette", {"label_format": "ids"}, ["labels/0.png is a palette PNG"]),
-        ("truncated", {}, ["labels/0.png cannot be read"]),
+        ("value", {"label_format": "ids"}, ["train/labels/1.png has the value 7", "(0 to 1)"]),
+        ("mode", {"label_format": "ids"}, ["labels/1.png", "Pillow mode RGB", "colors"]),
+        ("colour", {}, ["labels/1.png", "colour [1, 2, 3]"]),
+        ("missing", {}, ["1 of 2 images have no label file", "images/1.png"]),
+        ("size", {}, ["labels/1.png is 45 x 30", "images/1.png is 90 x 60"]),
+        ("palette", {"label_format": "ids"}, ["labels/1.png is a palette PNG"]),
+        ("truncated", {}, ["label file", "labels/1.png cannot be read"]),
+        ("binary", {"label_format": "ids"}, ["train/labels seem to be masks of 0 and 255"]),
     ],
 )
 def test_a_broken_label_file_is_named(
@@ -201,9 +205,18 @@ def test_a_broken_label_file_is_named(
 ) -> None:
     config = own_data(tmp_path, **changes)
     for split in ("train", "val"):
-        path = tmp_path / split / "labels" / "0.png"
+        # The second, as what comes first may be looked at sooner than in the training.
+        path = tmp_path / split / "labels" / "1.png"
         image = Image.open(path)
-        if damage == "colour":
+        if damage == "value":
+            image.putpixel((0, 0), 7)
+            image.save(path)
+        elif damage == "mode":
+            image.convert("RGB").save(path)
+        elif damage == "binary":
+            for file in path.parent.iterdir():
+                Image.open(file).point(lambda value: 255 * value).save(file)
+        elif damage == "colour":
             image.putpixel((0, 0), (1, 2, 3))
             image.save(path)
         elif damage == "missing":

@@ -19,6 +19,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".p
 # Pillow's names for one channel of 16 bits, in either byte order; "I" is what older Pillows take
 # it for.
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+# EXIF orientations by which height and width change places.
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 def read_image(path: str | Path, format: str) -> np.ndarray:
@@ -39,7 +41,7 @@ def read_image(path: str | Path, format: str) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            _check_pixels(image, path)
+            _check_pixels("image", image, path)
             if image.mode in _DEEP_MODES:
                 shades = _scale_to_8_bits(np.asarray(ImageOps.exif_transpose(image)), path)
                 return detection_utils.convert_PIL_to_numpy(Image.fromarray(shades), format)
@@ -50,10 +52,10 @@ def read_image(path: str | Path, format: str) -> np.ndarray:
         raise _unreadable("image", path, error) from error
 
 
-def _check_pixels(image: Image.Image, path: str | Path) -> None:
+def _check_pixels(what: str, image: Image.Image, path: str | Path) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise UserError(
-            f"image {path} has {image.width} x {image.height} pixels, more than the "
+            f"{what} {path} has {image.width} x {image.height} pixels, more than the "
             f"{MAX_PIXELS:,} that are read at most; cut it into pieces or make it smaller"
         )
 
@@ -65,22 +67,30 @@ def _scale_to_8_bits(values: np.ndarray, path: str | Path) -> np.ndarray:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def read_image_size(path: str | Path) -> tuple[int, int]:
-    """Height and width of an image as `read_image` gives it, from its header alone.
+def read_image_size(path: str | Path, what: str = "image") -> tuple[int, int]:
+    """Height and width of an image or label file as it is read: upright by its EXIF orientation.
+
+    Args:
+        path: the file.
+        what: what to call it in errors, "image" or "label file".
 
     Raises:
         UserError: the file is missing or no image.
     """
     try:
         with Image.open(path) as image:
-            upright = image.getexif().get(ExifTags.Base.Orientation, 1) < 5
-            return (image.height, image.width) if upright else (image.width, image.height)
+            # To look for EXIF behind the pixels of a PNG, where nearly nobody writes it, Pillow
+            # decodes them all.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            orientation = image.getexif().get(ExifTags.Base.Orientation) if has_exif else None
+            on_its_side = orientation in _ON_ITS_SIDE
+            return (image.width, image.height) if on_its_side else (image.height, image.width)
     except _UNREADABLE as error:
-        raise _unreadable("image", path, error) from error
+        raise _unreadable(what, path, error) from error
 
 
 def read_ids(path: str | Path) -> np.ndarray:
-    """Read a PNG whose values are ids, exactly as stored.
+    """Read a PNG whose values are ids, upright as its EXIF orientation says.
 
     Args:
         path: a one-channel PNG of 8 or 16 bits.
@@ -142,7 +152,9 @@ def _read_label_file(path: str | Path, mode: str | None) -> tuple[str, np.ndarra
     try:
         # Pillow, not OpenCV: the latter can return a truncated PNG half black, with no error.
         with Image.open(path) as image:
-            _check_pixels(image, path)
+            _check_pixels("label file", image, path)
+            # As images are: else a label file would lie across the image that it was drawn on.
+            ImageOps.exif_transpose(image, in_place=True)
             pixels = np.asarray(image if mode is None else image.convert(mode))
             own_mode = image.mode
     except _UNREADABLE as error:

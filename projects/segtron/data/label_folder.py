@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from segtron.data.image_io import IMAGE_SUFFIXES, read_image_size
-from segtron.data.sem_seg import LabelEncoding, check_label_size
+from segtron.data.sem_seg import IGNORED, LabelEncoding, check_label_size, read_sem_seg
 from segtron.errors import UserError
 
 LABEL_SUFFIX = ".png"
+# How many label files are enough to tell binary masks by.
+_SAMPLE_SIZE = 20
 
 
 def load_label_folder(
@@ -23,10 +26,11 @@ def load_label_folder(
     """Pair images with label files and read both headers.
 
     The label file of `<image_dir>/a/b.jpg` is `<label_dir>/a/b<label_suffix>`. Both folders may be
-    the same one, if label files can be told from images by `label_suffix`.
+    the same one, if label files can be told from images by `label_suffix`; and `label_dir` may lie
+    below `image_dir`, which is then searched without it.
 
     Args:
-        image_dir: searched to any depth, without hidden files and folders.
+        image_dir: searched to any depth, through links too, without hidden files and folders.
         label_dir: holds the label files.
         encoding: what their values stand for.
         label_suffix: what takes the place of an image's suffix, such as "_mask.png".
@@ -36,17 +40,19 @@ def load_label_folder(
         forward slashes), `height`, `width`, `sem_seg_file_name`, `sem_seg_encoding`.
 
     Raises:
-        UserError: a folder is missing or has no images, an image has no label file or one of
-            another size, or a file can't be read.
+        UserError: a folder is missing or has no images, two images have one label file, an image
+            has none or one of another size, or a file can't be read.
     """
     for folder in (image_dir, label_dir):
         if not folder.is_dir():
             raise UserError(f"folder {folder} does not exist; correct the path in the config")
-    names = sorted(_find_images(image_dir))
-    if image_dir.resolve() == label_dir.resolve():
+    one_folder = image_dir.resolve() == label_dir.resolve()
+    names = sorted(_find_images(image_dir, () if one_folder else (label_dir.resolve(),)))
+    if one_folder:
         names = [name for name in names if not name.endswith(label_suffix)]
     if not names:
         raise UserError(f"{image_dir} holds no image; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
+    _check_unique(image_dir, names)
     labels = [label_dir / (os.path.splitext(name)[0] + label_suffix) for name in names]
     missing = [i for i, label in enumerate(labels) if not label.is_file()]
     if missing:
@@ -71,17 +77,66 @@ def load_label_folder(
         return list(progress)
 
 
-def _find_images(folder: Path) -> Iterator[str]:
-    for parent, subfolders, files in os.walk(folder):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                yield Path(parent, name).relative_to(folder).as_posix()
+def check_no_binary_masks(label_dir: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse masks of 0 and 255 whose 255 is ignored only because nobody said otherwise.
+
+    A model would learn from them that all is class 0, and be told that it is perfect. A few label
+    files are read, spread over the data set, and fewer where another class turns up.
+
+    Args:
+        label_dir: the folder to name.
+        records: as `load_label_folder` gives them, with 0 for class 0 and 255 ignored.
+
+    Raises:
+        UserError: the label files hold 255, and no class but that of 0; or one can't be read.
+    """
+    found: set[int] = set()
+    for record in records[:: -(-len(records) // _SAMPLE_SIZE)]:
+        found.update(np.unique(read_sem_seg(record)).tolist())
+        if not found <= {0, IGNORED}:
+            return
+    if IGNORED in found:
+        raise UserError(
+            f"the label files in {label_dir} seem to be masks of 0 and 255, but 255 is ignored, "
+            "which leaves one class to learn; name both values as in 'classes: {0: background, "
+            "255: object}', or, if 255 is meant to be ignored, say 'ignore: 255'"
+        )
+
+
+def _find_images(folder: Path, excluded: tuple[Path, ...], prefix: str = "") -> Iterator[str]:
+    """Paths of images below a folder; `excluded` are resolved folders that are left out."""
+    real = folder.resolve()
+    if real in excluded:
+        return
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise UserError(f"folder {folder} cannot be read ({error.strerror})") from error
+    for name in names:
+        if name.startswith("."):
+            continue
+        if os.path.isdir(folder / name):
+            # Without the folders above, since a link can lead back to one of them.
+            yield from _find_images(folder / name, (*excluded, real), f"{prefix}{name}/")
+        elif name.lower().endswith(IMAGE_SUFFIXES):
+            yield prefix + name
+
+
+def _check_unique(image_dir: Path, names: Sequence[str]) -> None:
+    """Make sure that images differ in more than their suffixes, as label files have others."""
+    by_stem: dict[str, str] = {}
+    for name in names:
+        other = by_stem.setdefault(os.path.splitext(name)[0], name)
+        if other != name:
+            raise UserError(
+                f"the images {image_dir / other} and {image_dir / name} would have the same label "
+                "file, and the same file of predictions; rename or remove one"
+            )
 
 
 def _add_size(record: dict[str, Any]) -> dict[str, Any]:
     record["height"], record["width"] = read_image_size(record["file_name"])
     # Now, from the header, and not when its turn comes in the middle of a training.
     label_file = record["sem_seg_file_name"]
-    check_label_size(label_file, read_image_size(label_file), record)
+    check_label_size(label_file, read_image_size(label_file, "label file"), record)
     return record

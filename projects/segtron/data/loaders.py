@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch.utils.data
@@ -73,7 +73,8 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
 
     Raises:
         UserError: see `load_dataset_dicts`; or the batch can't be shared by the processes evenly;
-            or the data has other classes than the config.
+            or the data has other classes than the config, or no semantic labels for a
+            SemanticSegmentor.
     """
     if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
         raise UserError(
@@ -84,6 +85,8 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
     dataset = load_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
+    if cfg.MODEL.META_ARCHITECTURE == "SemanticSegmentor":
+        _check_has_sem_seg(cfg.DATASETS.TRAIN, dataset)
     return build_detection_train_loader(
         cfg, mapper=SegmentationMapper(cfg, is_train=True), dataset=dataset
     )
@@ -101,6 +104,16 @@ def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
         mapper=SegmentationMapper(cfg, is_train=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def _check_has_sem_seg(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
+    unlabeled = [r["file_name"] for r in records if "sem_seg_file_name" not in r]
+    if unlabeled:
+        raise UserError(
+            f"{', '.join(names)}: {len(unlabeled)} of {len(records)} images have no semantic "
+            f"labels, the first is {unlabeled[0]}, but a SemanticSegmentor learns from nothing "
+            "else; take a data set of type semantic, or another MODEL.META_ARCHITECTURE"
+        )
 
 
 def _check_classes(cfg: CfgNode, names: Sequence[str]) -> None:

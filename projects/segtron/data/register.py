@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from segtron.config import completes_config
 from segtron.data.coco import categories_by_id, load_coco_instances, read_coco
-from segtron.data.label_folder import LABEL_SUFFIX, load_label_folder
+from segtron.data.label_folder import LABEL_SUFFIX, check_no_binary_masks, load_label_folder
 from segtron.data.sem_seg import IGNORED
 from segtron.data.semantic_entry import (
     Check,
@@ -25,6 +25,7 @@ from segtron.data.semantic_entry import (
     check_text,
     class_ids,
     class_names,
+    ignores_unasked,
     label_encoding,
 )
 from segtron.errors import UserError
@@ -76,16 +77,16 @@ def _read_coco_metadata(entry: Mapping[str, Any]) -> None:
 def _register_semantic(entry: Mapping[str, Any]) -> None:
     encoding, names = label_encoding(entry), class_names(entry)
     image_dir, label_dir = Path(entry["images"]), Path(entry["labels"])
-    DatasetCatalog.register(
-        entry["name"],
-        functools.partial(
-            load_label_folder,
-            image_dir,
-            label_dir,
-            encoding,
-            entry.get("label_suffix", LABEL_SUFFIX),
-        ),
-    )
+    label_suffix = entry.get("label_suffix", LABEL_SUFFIX)
+    may_be_binary = ignores_unasked(entry) and 0 in class_ids(entry)
+
+    def load() -> list[dict[str, Any]]:
+        records = load_label_folder(image_dir, label_dir, encoding, label_suffix)
+        if may_be_binary:
+            check_no_binary_masks(label_dir, records)
+        return records
+
+    DatasetCatalog.register(entry["name"], load)
     MetadataCatalog.get(entry["name"]).set(
         image_dir=str(image_dir),
         gt_dir=str(label_dir),
@@ -154,7 +155,7 @@ def _check_entry(entry: Any, where: str) -> None:
     if not isinstance(entry, dict):
         raise UserError(f"{where} is {entry!r}; it must be a mapping {{name, type, …}}")
     for field in ("name", "type"):
-        if not isinstance(entry.get(field), str):
+        if not isinstance(entry.get(field), str) or not entry[field]:
             raise UserError(f"{where} has no {field!r}")
     if entry["name"] != Path(entry["name"]).name or entry["name"] == "..":
         raise UserError(

@@ -7,7 +7,8 @@ Label values are places in `classes`, unless that is a mapping {value: name}. Op
 - `ignore`: a value, or a list of values, of pixels without a class; 255 if it is left out.
 - `label_format`: "ids" (one-channel PNGs, the default), "indices" (palette PNGs whose indices are
   the ids, such as Pascal VOC's) or "colors" (pictures in the colours of `palette`).
-- `palette`: an RGB colour a class, for pictures, and to read "colors". `ignore` then holds colours.
+- `palette`: an RGB colour a class, in their order, to draw them in and to read "colors". With the
+  latter, `classes` is a list, and `ignore` holds a colour or a list of colours.
 - `label_suffix`: how label files end, ".png" if it is left out.
 """
 
@@ -46,6 +47,11 @@ def check_classes(value: Any) -> str:
             return f"holds {name!r}, which is no name; put it in quotes"
         if names.count(name) > 1:
             return f"names {name!r} twice"
+    if len(names) == 1:
+        return (
+            f"has the one name {names[0]!r}, which leaves nothing to tell it from; name the rest "
+            f"as a class too, such as [background, {names[0]}]"
+        )
     if len(names) > MAX_CLASSES:
         return f"has {len(names)} names; at most {MAX_CLASSES} classes are supported"
     return ""
@@ -63,8 +69,8 @@ def check_palette(value: Any) -> str:
 
 def check_ignore(value: Any) -> str:
     """For a label value, a colour, or a list of these."""
-    values = [value] if _is_label_value(value) or _is_color(value) else value
-    if not isinstance(values, list) or not all(_is_label_value(v) or _is_color(v) for v in values):
+    values = value if isinstance(value, list) else [value]
+    if not all(_is_label_value(v) or _is_color(v) for v in values):
         return (
             f"is {value!r}; it must be a label value from 0 to 65535, a colour, or a list of them"
         )
@@ -83,9 +89,22 @@ def check_semantic_entry(entry: Mapping[str, Any], where: str) -> None:
             f"{where}: 'palette' has {len(palette)} colours and 'classes' {num_classes} names; "
             "give each class a colour"
         )
-    in_colors = entry.get("label_format") == "colors"
+    in_colors = _in_colors(entry)
     if in_colors and palette is None:
         raise UserError(f"{where}: 'label_format' is 'colors'; give each class one in 'palette'")
+    if in_colors and isinstance(entry["classes"], dict):
+        raise UserError(
+            f"{where}: 'label_format' is 'colors', so label files have no values; make 'classes' a "
+            "list of names, in the order of 'palette'"
+        )
+    # A config that is saved sorts its mappings, but not the palette.
+    if palette is not None and isinstance(entry["classes"], dict):
+        values = list(entry["classes"])
+        if values != sorted(values):
+            raise UserError(
+                f"{where}: 'classes' has its values in the order {values}; with a 'palette', write "
+                "them in ascending order, and the colours in that of the classes"
+            )
     classes = palette if in_colors else _values(entry)
     for mark in _ignored(entry) if "ignore" in entry else ():
         if _is_color(mark) != in_colors:
@@ -107,7 +126,7 @@ def class_names(entry: Mapping[str, Any]) -> list[str]:
 
 def label_encoding(entry: Mapping[str, Any]) -> LabelEncoding:
     """What the label files' values stand for."""
-    if entry.get("label_format") == "colors":
+    if _in_colors(entry):
         return ColorEncoding(
             colors=tuple(tuple(color) for color in entry["palette"]),
             ignored=tuple(tuple(color) for color in _ignored(entry)),
@@ -121,8 +140,16 @@ def label_encoding(entry: Mapping[str, Any]) -> LabelEncoding:
 
 def class_ids(entry: Mapping[str, Any]) -> tuple[int, ...]:
     """The ids by which label files call the classes; where they are pictures, 0 to K - 1."""
-    in_colors = entry.get("label_format") == "colors"
-    return tuple(range(len(entry["classes"]))) if in_colors else _values(entry)
+    return tuple(range(len(entry["classes"]))) if _in_colors(entry) else _values(entry)
+
+
+def ignores_unasked(entry: Mapping[str, Any]) -> bool:
+    """Whether 255 is ignored though the entry does not say so."""
+    return "ignore" not in entry and IGNORED in _ignored(entry)
+
+
+def _in_colors(entry: Mapping[str, Any]) -> bool:
+    return entry.get("label_format") == "colors"
 
 
 def _values(entry: Mapping[str, Any]) -> tuple[int, ...]:
@@ -133,10 +160,12 @@ def _values(entry: Mapping[str, Any]) -> tuple[int, ...]:
 def _ignored(entry: Mapping[str, Any]) -> list[Any]:
     """What stands for no class: values or colours."""
     if "ignore" not in entry:
-        free = entry.get("label_format") != "colors" and IGNORED not in _values(entry)
+        free = not _in_colors(entry) and IGNORED not in _values(entry)
         return [IGNORED] if free else []
     given = entry["ignore"]
-    return [given] if _is_label_value(given) or _is_color(given) else given
+    # Three numbers are one colour, or three values.
+    single = not isinstance(given, list) or (_in_colors(entry) and _is_color(given))
+    return [given] if single else given
 
 
 def _is_label_value(value: Any) -> bool:
