@@ -36,6 +36,15 @@ def test_the_defaults_pass() -> None:
         (("INPUT.CROP.TYPE", "absolute", "INPUT.CROP.SIZE", "(64,)"), "in whole pixels"),
         ((*CROP, "absolute"), "SIZE is [0.9, 0.9]; for INPUT.CROP.TYPE 'absolute'"),
         ((*CROP, "absolute_range", "INPUT.CROP.SIZE", "(64, 32)"), "the smallest and the largest"),
+        (
+            ("INPUT.MIN_SIZE_TRAIN", "[112, 80]", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"),
+            "INPUT.MIN_SIZE_TRAIN is [112, 80]",
+        ),
+        (("MODEL.RESNETS.DEPTH", "51"), "DEPTH is 51; it must be one of 18, 34, 50"),
+        (("MODEL.RESNETS.NORM", "XX"), "MODEL.RESNETS.NORM is 'XX'"),
+        (("MODEL.BACKBONE.FREEZE_AT", "9"), "FREEZE_AT is 9; it must be one of 0, 1"),
+        (("MODEL.PIXEL_MEAN", "[1, 2]"), "PIXEL_MEAN is [1, 2]; INPUT.FORMAT BGR wants 3 numbers"),
+        (("MODEL.PIXEL_STD", "[1, 0, 1]"), "it must be above 0, since images are divided"),
         (("SOLVER.BACKBONE_MULTIPLIER", "-1.0"), "BACKBONE_MULTIPLIER is -1.0; it must be 0 or"),
         ((*SEMANTIC, f"{HEAD}.LOSS.DICE_WEIGHT", "1.0"), "LOSS is set, which the head SemSegFPN"),
         ((*SEMANTIC, f"{HEAD}.AUX.ENABLED", "True"), "AUX.ENABLED is set, which the head SemSeg"),
@@ -45,8 +54,13 @@ def test_the_defaults_pass() -> None:
         ),
         (
             (*SEMANTIC, f"{HEAD}.NAME", "UNetHead", f"{HEAD}.LOSS.CROSS_ENTROPY_WEIGHT", "0.0")
-            + (f"{HEAD}.LOSS.CLASS_WEIGHTS_FROM_DATA", "inverse_log"),
-            "class weights, but none of its terms takes them",
+            + (
+                f"{HEAD}.LOSS.DICE_WEIGHT",
+                "1.0",
+                f"{HEAD}.LOSS.CLASS_WEIGHTS_FROM_DATA",
+                "inverse_log",
+            ),
+            "CLASS_WEIGHTS_FROM_DATA is 'inverse_log', but none of the loss's terms takes",
         ),
         (("DATASETS.STUFF_CLASSES", "['road', 2]"), "DATASETS.STUFF_CLASSES holds 2"),
         (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "0"), "it must be 1 or more"),

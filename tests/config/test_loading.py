@@ -204,3 +204,17 @@ def test_a_wrong_register_entry_is_named(tmp_path: Path, entry: str, said: str) 
 def test_what_is_not_supported_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(UserError, match=f"{key} is True, which Segtron does not support"):
         load_config(write(tmp_path / "a.yaml", ""), [key, "True"])
+
+
+@pytest.mark.parametrize("text", ["[res4, res5]", "['res4', 'res5']", '["res4","res5"]'])
+def test_words_in_a_list_need_no_quotes(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").touch()
+    cfg = load_config(tmp_path / "a.yaml", ["MODEL.SEM_SEG_HEAD.IN_FEATURES", text])
+    assert cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES == ["res4", "res5"]
+
+
+@pytest.mark.parametrize("text", ["res5", "256", "[res5"])
+def test_what_is_no_list_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").touch()
+    with pytest.raises(UserError, match=r"IN_FEATURES is .*; it must be a list, such as"):
+        load_config(tmp_path / "a.yaml", ["MODEL.SEM_SEG_HEAD.IN_FEATURES", text])

@@ -31,6 +31,6 @@ def test_other_classes_than_the_configs_are_refused(tmp_path: Path) -> None:
 def test_a_semantic_model_needs_semantic_labels(tiny_run: Path) -> None:
     semantic = ("MODEL.META_ARCHITECTURE", "SemanticSegmentor")
     cfg = load_config(tiny_run / "config.yaml", semantic)
-    said = r"tiny: 2 of 2 images have no semantic labels, the first is .*a\.png.* type semantic"
+    said = r"tiny: 2 of 2 images have no semantic labels, first of them .*a\.png, and a Sem"
     with pytest.raises(UserError, match=said):
         build_train_loader(cfg)

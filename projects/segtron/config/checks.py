@@ -28,6 +28,9 @@ CHOICES = {
         "WarmupStepWithFixedGammaLR",
     ),
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
+    "MODEL.BACKBONE.FREEZE_AT": (0, 1, 2, 3, 4, 5),
+    "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
+    "MODEL.RESNETS.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN"),
 }
 # Keys with a smallest value.
 AT_LEAST = {
@@ -35,7 +38,6 @@ AT_LEAST = {
     "SOLVER.CHECKPOINT_PERIOD": 1,
     "TEST.EVAL_PERIOD": 0,
     "DATALOADER.NUM_WORKERS": 0,
-    "MODEL.BACKBONE.FREEZE_AT": 0,
     "MODEL.ROI_HEADS.NUM_CLASSES": 1,
     "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 1,
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": 1,
@@ -73,7 +75,9 @@ def check_values(cfg: CfgNode) -> None:
     get = functools.partial(_get, cfg)
     for key, choices in CHOICES.items():
         if get(key) not in choices:
-            raise UserError(f"{key} is {get(key)!r}; it must be one of {', '.join(choices)}")
+            raise UserError(
+                f"{key} is {get(key)!r}; it must be one of {', '.join(map(str, choices))}"
+            )
     for key, smallest in AT_LEAST.items():
         if get(key) < smallest:
             raise UserError(f"{key} is {get(key)}; it must be {smallest} or more")
@@ -100,6 +104,7 @@ def check_values(cfg: CfgNode) -> None:
         for name in get(key):
             if not isinstance(name, str):
                 raise UserError(f"{key} holds {name!r}, which is no name; put it in quotes")
+    _check_pixels(cfg)
     _check_sem_seg_head(cfg)
     _check_steps(cfg)
     _check_sizes(cfg)
@@ -109,6 +114,21 @@ def check_values(cfg: CfgNode) -> None:
 
 def _get(cfg: CfgNode, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), cfg)
+
+
+def _check_pixels(cfg: CfgNode) -> None:
+    channels = 1 if cfg.INPUT.FORMAT == "L" else 3
+    for key in ("PIXEL_MEAN", "PIXEL_STD"):
+        value = list(cfg.MODEL[key])
+        if len(value) != channels or not all(_is_number(v) for v in value):
+            raise UserError(
+                f"MODEL.{key} is {value}; INPUT.FORMAT {cfg.INPUT.FORMAT} wants {channels} numbers"
+            )
+    if min(cfg.MODEL.PIXEL_STD) <= 0:
+        raise UserError(
+            f"MODEL.PIXEL_STD is {list(cfg.MODEL.PIXEL_STD)}; it must be above 0, since images are "
+            "divided by it"
+        )
 
 
 def _check_sem_seg_head(cfg: CfgNode) -> None:
@@ -129,13 +149,18 @@ def _check_sem_seg_head(cfg: CfgNode) -> None:
                 + "FCNHead or UNetHead, or leave it out"
             )
     weighted = ("CROSS_ENTROPY", "OHEM", "BCE", "FOCAL", "BRIER")
-    if (head.LOSS.CLASS_WEIGHTS or head.LOSS.CLASS_WEIGHTS_FROM_DATA) and not any(
-        head.LOSS[f"{term}_WEIGHT"] for term in weighted
-    ):
-        raise UserError(
-            "MODEL.SEM_SEG_HEAD.LOSS has class weights, but none of its terms takes them; those "
-            "that do: " + ", ".join(f"{term}_WEIGHT" for term in weighted)
-        )
+    unweighted = ("DICE", "LOVASZ")
+    for key in ("CLASS_WEIGHTS", "CLASS_WEIGHTS_FROM_DATA"):
+        if (
+            head.LOSS[key]
+            and any(head.LOSS[f"{term}_WEIGHT"] for term in unweighted)
+            and not any(head.LOSS[f"{term}_WEIGHT"] for term in weighted)
+        ):
+            raise UserError(
+                f"MODEL.SEM_SEG_HEAD.LOSS.{key} is {head.LOSS[key]!r}, but none of the loss's "
+                f"terms takes class weights; set it to {type(head.LOSS[key])()!r}, or one of "
+                f"{', '.join(f'{term}_WEIGHT' for term in weighted)} above 0"
+            )
 
 
 def _check_steps(cfg: CfgNode) -> None:
@@ -154,6 +179,11 @@ def _check_sizes(cfg: CfgNode) -> None:
         raise UserError(
             f"INPUT.MIN_SIZE_TRAIN is {sizes}, but INPUT.MIN_SIZE_TRAIN_SAMPLING 'range' wants the "
             "smallest and the largest length; give two, or 'choice'"
+        )
+    if cfg.INPUT.MIN_SIZE_TRAIN_SAMPLING == "range" and sizes[0] > sizes[1]:
+        raise UserError(
+            f"INPUT.MIN_SIZE_TRAIN is {sizes}; for INPUT.MIN_SIZE_TRAIN_SAMPLING 'range' the "
+            "smallest length comes first"
         )
     crop = cfg.INPUT.CROP
     kinds = {

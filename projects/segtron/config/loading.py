@@ -102,7 +102,10 @@ def _read_chain(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{seen[-1]}: its {BASE_KEY} {path} does not exist") from None
+        raise UserError(
+            f"{seen[-1]}: its {BASE_KEY} {path} does not exist; paths are relative to the file "
+            "that they stand in"
+        ) from None
     except OSError as error:
         raise UserError(f"cannot read the config {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -234,6 +237,10 @@ def _fit_to_defaults(tree: dict[str, Any], cfg: CfgNode, where: str, group: str 
                 f"{where}: {group}{key} has no value; give it one or leave the key out, for "
                 f"{cfg[key]!r}"
             )
+        if isinstance(cfg[key], list | tuple) and isinstance(decoded, str | int | float):
+            raise UserError(
+                f"{where}: {group}{key} is {decoded!r}; it must be a list, such as [{decoded}]"
+            )
         if isinstance(cfg[key], float) and type(decoded) is int:
             tree[key] = float(decoded)
 
@@ -246,7 +253,7 @@ def _merge_opts(cfg: CfgNode, opts: list[str]) -> set[str]:
         )
     for key, value in zip(opts[::2], opts[1::2], strict=True):
         _check_keys({key: value}, cfg, "command line")
-        tree: Any = value
+        tree: Any = _read_list(value)
         for part in reversed(key.split(".")):
             tree = {part: tree}
         _merge(cfg, tree, "command line")
@@ -255,6 +262,16 @@ def _merge_opts(cfg: CfgNode, opts: list[str]) -> set[str]:
             if isinstance(entry, dict) and isinstance(entry.get(field), str):
                 entry[field] = str(Path(entry[field]).expanduser().absolute())
     return set(opts[::2])
+
+
+def _read_list(value: str) -> Any:
+    """A list of words without quotes, "[res4, res5]", as YAML has it; any other text as it is."""
+    if not value.lstrip().startswith("[") or not isinstance(CfgNode._decode_cfg_value(value), str):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
 
 
 def _plain(error: Exception) -> str:

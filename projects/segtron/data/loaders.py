@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch.utils.data
@@ -20,6 +20,15 @@ from detectron2.utils import comm
 from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
 from segtron.errors import UserError
+
+_SEM_SEG = ("sem_seg_file_name", "semantic labels")
+_INSTANCES = ("annotations", "instances")
+# What architectures learn from: fields of each standard dict, and how to call them.
+NEEDED = {
+    "SemanticSegmentor": (_SEM_SEG,),
+    "GeneralizedRCNN": (_INSTANCES,),
+    "PanopticFPN": (_SEM_SEG, _INSTANCES),
+}
 
 
 def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict[str, Any]]:
@@ -43,6 +52,11 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             raise UserError(f"no data set is called {name!r}; {hint}")
     try:
         records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{', '.join(names)} is read by the package {error.name}, which is not installed; "
+            f"pip install {error.name}"
+        ) from error
     except FileNotFoundError as error:
         raise UserError(
             f"{', '.join(names)}: {error.filename or error} does not exist; put the data there or "
@@ -73,8 +87,8 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
 
     Raises:
         UserError: see `load_dataset_dicts`; or the batch can't be shared by the processes evenly;
-            or the data has other classes than the config, or no semantic labels for a
-            SemanticSegmentor.
+            or the data has other classes than the config, or not what the architecture learns
+            from.
     """
     if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
         raise UserError(
@@ -85,8 +99,8 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
     dataset = load_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
-    if cfg.MODEL.META_ARCHITECTURE == "SemanticSegmentor":
-        _check_has_sem_seg(cfg.DATASETS.TRAIN, dataset)
+    for field, what in NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ()):
+        _check_has(field, what, cfg, dataset)
     return build_detection_train_loader(
         cfg, mapper=SegmentationMapper(cfg, is_train=True), dataset=dataset
     )
@@ -106,13 +120,15 @@ def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
     )
 
 
-def _check_has_sem_seg(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> None:
-    unlabeled = [r["file_name"] for r in records if "sem_seg_file_name" not in r]
-    if unlabeled:
+def _check_has(field: str, what: str, cfg: CfgNode, records: Sequence[dict[str, Any]]) -> None:
+    """A model without what it learns from would fail in the middle of its first step."""
+    without = [record for record in records if field not in record]
+    if without:
         raise UserError(
-            f"{', '.join(names)}: {len(unlabeled)} of {len(records)} images have no semantic "
-            f"labels, the first is {unlabeled[0]}, but a SemanticSegmentor learns from nothing "
-            "else; take a data set of type semantic, or another MODEL.META_ARCHITECTURE"
+            f"{', '.join(cfg.DATASETS.TRAIN)}: {len(without)} of {len(records)} images have no "
+            f"{what}, first of them {without[0]['file_name']}, and a "
+            f"{cfg.MODEL.META_ARCHITECTURE} learns from nothing else; name another data set in "
+            "DATASETS.TRAIN"
         )
 
 

@@ -134,9 +134,15 @@ def register_datasets(entries: list[Any]) -> None:
     Raises:
         UserError: an entry lacks a field, has an unknown one, or takes a name that is in use.
     """
+    places: dict[str, int] = {}
     for number, entry in enumerate(entries):
         _check_entry(entry, f"DATASETS.REGISTER[{number}]")
         name = entry["name"]
+        if places.setdefault(name, number) != number:
+            raise UserError(
+                f"DATASETS.REGISTER[{number}]: the name {name!r} is that of "
+                f"DATASETS.REGISTER[{places[name]}], too; choose another"
+            )
         if _registered.get(name) == entry:
             continue
         if name in _registered:

@@ -61,9 +61,22 @@ def _compute(cfg: CfgNode, method: str) -> list[float]:
             f"class weights can't be computed: {', '.join(cfg.DATASETS.TRAIN)} has images without "
             "semantic labels; leave MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA empty"
         )
-    weights = METHODS[method](*count_classes(records, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES))
+    pixels, company = count_classes(records, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    if not pixels.any():
+        raise UserError(
+            f"no pixel of {', '.join(cfg.DATASETS.TRAIN)} has a class: all values are ignored; "
+            "correct 'ignore' or the label files"
+        )
+    weights = METHODS[method](pixels, company)
     weights = [float(f"{weight:.4g}") for weight in weights]  # as they are to be read
     names = cfg.DATASETS.STUFF_CLASSES or [str(i) for i in range(len(weights))]
+    absent = [name for name, count in zip(names, pixels, strict=True) if not count]
+    if absent:
+        logger.warning(
+            "No pixel of %s is %s: nothing can be learnt of it.",
+            ", ".join(cfg.DATASETS.TRAIN),
+            ", ".join(absent),
+        )
     logger.info(
         "Class weights by %s: %s.",
         method,

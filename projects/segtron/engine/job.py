@@ -131,8 +131,14 @@ def _kept_log() -> Iterator[MemoryHandler]:
     try:
         yield keeper
     finally:
-        for name in _LOGGERS:
-            logging.getLogger(name).removeHandler(keeper)
+        _stop_keeping(keeper)
+
+
+def _stop_keeping(keeper: MemoryHandler) -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).removeHandler(keeper)
+    # Or what is kept would be written when the program ends, to a file that is closed by then.
+    keeper.setTarget(None)
 
 
 def _log_to_file(output_dir: Path, first_lines: MemoryHandler) -> None:
@@ -146,3 +152,4 @@ def _log_to_file(output_dir: Path, first_lines: MemoryHandler) -> None:
     # The newest handler is the file's.
     first_lines.setTarget([h for h in log.handlers if h is not first_lines][-1])
     first_lines.flush()
+    _stop_keeping(first_lines)

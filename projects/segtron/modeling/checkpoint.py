@@ -150,7 +150,12 @@ class _LenientCheckpointer(DetectionCheckpointer):
             )
         # Said already. Detectron2 names those that are missing altogether.
         named = {name for name, _, _ in incompatible.incorrect_shapes}
-        incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if k not in named]
+        incompatible.missing_keys[:] = [
+            name
+            for name in incompatible.missing_keys
+            # No computation uses those counts.
+            if name not in named and not name.endswith("num_batches_tracked")
+        ]
         incompatible.incorrect_shapes.clear()
         return incompatible
 
@@ -243,8 +248,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # torch explains at length how to switch its check off; the first sentence is enough.
         reason = " ".join(str(error).split()).split(". ")[0][:200]
         raise UserError(
-            f"{path} is not a checkpoint that can be loaded safely ({reason}); "
-            "if it was cut off, fetch or train it again"
+            f"{path} is not a checkpoint that can be loaded safely ({reason}); if it holds a whole "
+            "model, save its state_dict() instead; if it was cut off, fetch or train it again"
         ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a checkpoint: it holds a {type(content).__name__}, no dict")

@@ -38,6 +38,8 @@ def test_its_loss_is_the_configs_and_odd_sizes_are_cut():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"COMMON_STRIDE": 3}, r"COMMON_STRIDE is 3; SemanticFPNHead wants"),
+        ({"IN_FEATURES": ["p2", "p2"]}, r"name each feature once"),
         ({"NORM": "GNN"}, r"NORM is 'GNN'; it must be one of"),
         ({"COMMON_STRIDE": 8}, r"COMMON_STRIDE is 8, but the finest of IN_FEATURES has stride 4"),
         ({"IN_FEATURES": ["p2", "p9"]}, r"IN_FEATURES asks for p9, but the backbone gives p2"),

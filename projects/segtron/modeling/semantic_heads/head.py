@@ -159,6 +159,8 @@ def select_features(
     key: str, names: Sequence[str], available: Mapping[str, ShapeSpec]
 ) -> dict[str, ShapeSpec]:
     """The shapes of the features that the config key `key` names."""
+    if len(set(names)) < len(names):
+        raise UserError(f"{key} is {list(names)}; name each feature once")
     missing = [name for name in names if name not in available]
     if missing or not names:
         given = ", ".join(f"{name} (stride {shape.stride})" for name, shape in available.items())

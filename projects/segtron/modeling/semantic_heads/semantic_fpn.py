@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,12 @@ class SemanticFPNHead(SemSegFPNHead):
                 f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {options.COMMON_STRIDE}, but the finest of "
                 f"IN_FEATURES has stride {finest}, from which SemanticFPNHead can't step down; "
                 f"lower it to {finest}"
+            )
+        ratios = [shape.stride / options.COMMON_STRIDE for shape in features.values()]
+        if not all(math.log2(ratio).is_integer() for ratio in ratios):
+            raise UserError(
+                f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE is {options.COMMON_STRIDE}; SemanticFPNHead "
+                "wants IN_FEATURES with strides that are it times 1, 2, 4, 8, ..."
             )
         norm = check_choice("MODEL.SEM_SEG_HEAD.NORM", options.NORM, NORMS)
         return super().from_config(cfg, input_shape) | {
