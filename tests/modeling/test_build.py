@@ -3,7 +3,7 @@
 import pytest
 from detectron2.config import CfgNode
 
-from segtron.config import get_default_config
+from segtron.config import get_default_config, load_config
 from segtron.errors import UserError
 from segtron.modeling.build import build_model
 from segtron.modeling.device import resolve_device
@@ -46,3 +46,11 @@ def test_what_is_no_device_is_named(cfg: CfgNode, device: str) -> None:
 
 def test_the_cpu_is_always_there(cfg: CfgNode) -> None:
     assert resolve_device(cfg) is cfg
+
+
+def test_keys_that_contradict_each_other_are_said(tmp_path):
+    (tmp_path / "a.yaml").touch()
+    keys = ["MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", "SemanticSegmentor"]
+    keys += ["MODEL.BACKBONE.NAME", "build_resnet_backbone", "MODEL.RESNETS.DEPTH", "18"]
+    with pytest.raises(UserError, match=r"don't go together: .*RES2_OUT_CHANNELS = 64 for R18/R34"):
+        build_model(load_config(tmp_path / "a.yaml", keys))

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 # Iterations between two lines of metrics.json, and between two refreshes of the live line.
 _METRICS_PERIOD = 20
 
+# Backbones whose weights come from MODEL.WEIGHTS only.
+RESNETS = ("build_resnet_backbone", "build_resnet_fpn_backbone")
+
 
 class Trainer(DefaultTrainer):
     """Detectron2's trainer on Segtron's data, evaluators and checkpoints, on GPUs and on CPUs.
@@ -86,6 +89,13 @@ class Trainer(DefaultTrainer):
                 self.cfg.MODEL.WEIGHTS,
                 strict=False,
                 input_format=self.cfg.INPUT.FORMAT,
+            )
+        elif self.cfg.MODEL.BACKBONE.NAME in RESNETS and (
+            self.cfg.MODEL.RESNETS.NORM == "FrozenBN" or self.cfg.MODEL.BACKBONE.FREEZE_AT > 0
+        ):
+            logger.warning(
+                "The ResNet starts from random weights, of which a part is frozen, and will hardly "
+                "learn; give MODEL.WEIGHTS, or set MODEL.RESNETS.NORM BN MODEL.BACKBONE.FREEZE_AT 0"
             )
 
     def resume(self) -> None:

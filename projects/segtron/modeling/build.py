@@ -44,7 +44,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
     Weights are as the layers and the backbone initialize them; MODEL.WEIGHTS is not loaded.
 
     Raises:
-        UserError: a part of the model is unknown by the name that the config gives.
+        UserError: a part of the model is unknown by the name that the config gives, or its keys
+            contradict each other.
     """
     try:
         model = build_detectron2_model(cfg)
@@ -54,6 +55,14 @@ def build_model(cfg: CfgNode) -> nn.Module:
         if found is None:
             raise
         raise _unknown_part(*found.groups()) from error
+    except AssertionError as error:
+        # How Detectron2's own parts say that keys contradict each other.
+        if not str(error):
+            raise
+        raise UserError(
+            f"the model can't be built, since its MODEL keys don't go together: "
+            f"{' '.join(str(error).split())}"
+        ) from error
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else model
 
 
