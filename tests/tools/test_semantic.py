@@ -233,3 +233,13 @@ def test_a_broken_label_file_is_named(
     for word in words:
         assert word in line
     assert "Traceback" not in stderr
+
+
+def test_a_diverged_training_ends_in_a_sentence(tmp_path: Path, run_here: Any) -> None:
+    keys = [*FAST, "SOLVER.BASE_LR", "1e30", "SOLVER.WARMUP_ITERS", "0"]
+    code, stderr = run_here("train_net.py", "--config-file", own_data(tmp_path), *keys)
+    assert code == 2, stderr
+    assert "the loss became infinite or NaN at iteration" in stderr
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert "The training ends: the loss became infinite or NaN" in log
+    assert "Traceback" not in log

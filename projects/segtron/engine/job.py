@@ -115,7 +115,12 @@ def _log_to_terminal() -> None:
 
 
 def _shorten_user_error(record: logging.LogRecord) -> bool:
-    """Detectron2 logs whatever ends a training with its traceback; a user's mistake has none."""
+    """Detectron2 logs whatever ends a training with its traceback; a user's mistake has none.
+
+    Nor has a loss that is no number, of which the trainer makes one.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], FloatingPointError):
+        return False
     if record.exc_info and isinstance(record.exc_info[1], UserError):
         record.msg, record.args = "The training ends: %s", (record.exc_info[1].sentence,)
         record.exc_info = record.exc_text = None
