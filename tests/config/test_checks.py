@@ -47,10 +47,10 @@ def test_the_defaults_pass() -> None:
         (("MODEL.PIXEL_STD", "[1, 0, 1]"), "it must be above 0, since images are divided"),
         (("SOLVER.BACKBONE_MULTIPLIER", "-1.0"), "BACKBONE_MULTIPLIER is -1.0; it must be 0 or"),
         ((*SEMANTIC, f"{HEAD}.LOSS.DICE_WEIGHT", "1.0"), "LOSS is set, which the head SemSegFPN"),
-        ((*SEMANTIC, f"{HEAD}.AUX.ENABLED", "True"), "AUX.ENABLED is set, which the head SemSeg"),
+        ((*SEMANTIC, f"{HEAD}.AUX.ENABLED", "True"), "AUX is set, which the head SemSeg"),
         (
             (*SEMANTIC, f"{HEAD}.NAME", "SemanticFPNHead", f"{HEAD}.DROPOUT", "0.1"),
-            "DROPOUT is set, which the head SemanticFPNHead has no use for; take FCNHead",
+            "DROPOUT is set, which the head SemanticFPNHead has no use for; take FCNHead, UNetHead",
         ),
         (
             (*SEMANTIC, f"{HEAD}.NAME", "UNetHead", f"{HEAD}.LOSS.CROSS_ENTROPY_WEIGHT", "0.0")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,15 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_toytown(root / "toytown", train=6, val=4, size=(96, 192), seed=3)
     (root / "cityscapes").symlink_to(root / "toytown")
     return root
+
+
+def assert_one_sentence(code: int, stderr: str, words: Sequence[str]) -> None:
+    """A user's mistake: exit code 2 and one line, with these words in it."""
+    assert code == 2, stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    for word in words:
+        assert word in line
+    assert "Traceback" not in stderr
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from .conftest import assert_one_sentence
+
 ROOT = Path(__file__).parents[2]
 SMALL = str.split(
     "MODEL.DEVICE cpu MODEL.UNET_ENCODER.CHANNELS [4,8] MODEL.SEM_SEG_HEAD.CONVS_DIM 4 "
@@ -61,6 +63,4 @@ def test_what_two_processes_cannot_train_is_said(
     datasets: Path, tmp_path: Path, keys: list[str], words: list[str]
 ) -> None:
     done = run(datasets, "--num-gpus", 2, *SMALL, *keys, "OUTPUT_DIR", tmp_path)
-    assert done.returncode == 2, done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert all(word in line for word in words), line
+    assert_one_sentence(done.returncode, done.stderr, words)

@@ -7,7 +7,6 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
 
 # Keys with a fixed set of values.
@@ -105,7 +104,6 @@ def check_values(cfg: CfgNode) -> None:
             if not isinstance(name, str):
                 raise UserError(f"{key} holds {name!r}, which is no name; put it in quotes")
     _check_pixels(cfg)
-    _check_sem_seg_head(cfg)
     _check_steps(cfg)
     _check_sizes(cfg)
     _check_windows(cfg)
@@ -129,38 +127,6 @@ def _check_pixels(cfg: CfgNode) -> None:
             f"MODEL.PIXEL_STD is {list(cfg.MODEL.PIXEL_STD)}; it must be above 0, since images are "
             "divided by it"
         )
-
-
-def _check_sem_seg_head(cfg: CfgNode) -> None:
-    """Keys that a head doesn't read: a run that leaves them out would mislead."""
-    if cfg.MODEL.META_ARCHITECTURE not in ("SemanticSegmentor", "PanopticFPN"):
-        return
-    head = cfg.MODEL.SEM_SEG_HEAD
-    refused = {"AUX.ENABLED": head.AUX.ENABLED, "DROPOUT": head.DROPOUT > 0}
-    if head.NAME in ("FCNHead", "UNetHead"):
-        refused = {}
-    elif head.NAME != "SemanticFPNHead":
-        refused["LOSS"] = head.LOSS != get_default_config().MODEL.SEM_SEG_HEAD.LOSS
-    for key, is_set in refused.items():
-        if is_set:
-            raise UserError(
-                f"MODEL.SEM_SEG_HEAD.{key} is set, which the head {head.NAME} has no use for; "
-                + ("take SemanticFPNHead, " if key == "LOSS" else "take ")
-                + "FCNHead or UNetHead, or leave it out"
-            )
-    weighted = ("CROSS_ENTROPY", "OHEM", "BCE", "FOCAL", "BRIER")
-    unweighted = ("DICE", "LOVASZ")
-    for key in ("CLASS_WEIGHTS", "CLASS_WEIGHTS_FROM_DATA"):
-        if (
-            head.LOSS[key]
-            and any(head.LOSS[f"{term}_WEIGHT"] for term in unweighted)
-            and not any(head.LOSS[f"{term}_WEIGHT"] for term in weighted)
-        ):
-            raise UserError(
-                f"MODEL.SEM_SEG_HEAD.LOSS.{key} is {head.LOSS[key]!r}, but none of the loss's "
-                f"terms takes class weights; set it to {type(head.LOSS[key])()!r}, or one of "
-                f"{', '.join(f'{term}_WEIGHT' for term in weighted)} above 0"
-            )
 
 
 def _check_steps(cfg: CfgNode) -> None:

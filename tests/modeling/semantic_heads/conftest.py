@@ -60,6 +60,12 @@ class WatchingLoss(nn.Module):
         return {"loss_sem_seg": logits.square().mean(), "loss_sem_seg_dice": logits.abs().mean()}
 
 
+def randomize(module: nn.Module, std: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    for parameter in module.parameters():
+        parameter.data.normal_(0.0, std, generator=generator)
+
+
 def slow_conv(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """(C, H, W) -> (O, H, W): correlation with an odd kernel, zeros around."""
     _, height, width = x.shape

@@ -10,15 +10,9 @@ from torch.nn import functional as F
 from segtron.errors import UserError
 from segtron.modeling.semantic_heads import BilinearUpsampling, FCNHead, bilinear_kernel
 
-from .conftest import array, build, random_features, shapes, slow_conv
+from .conftest import array, build, random_features, randomize, shapes, slow_conv
 
 FCN_8S = shapes(res3=(3, 8), res4=(4, 16), res5=(5, 32))
-
-
-def randomize(head):
-    generator = torch.Generator().manual_seed(2)
-    for parameter in head.parameters():
-        parameter.data.normal_(0.0, 0.5, generator=generator)
 
 
 def slow_transposed_conv(x, kernels, stride):
@@ -37,7 +31,7 @@ def slow_transposed_conv(x, kernels, stride):
 def test_fusion_by_hand(upsampling, strides):
     features = shapes(a=(2, strides[0]), b=(3, strides[1]), c=(4, strides[2]))
     head = build("FCNHead", features, FCN__UPSAMPLING=upsampling).eval()
-    randomize(head)
+    randomize(head, 0.5)
     inputs = random_features(features, 7, 11)
     expected = None
     for name, stride, next_stride in (
@@ -72,7 +66,7 @@ def test_fusion_by_hand(upsampling, strides):
 
 def test_interpolation_by_hand():
     head = build("FCNHead", FCN_8S, FCN__UPSAMPLING="interpolate", FCN__NUM_CONV=0).eval()
-    randomize(head)
+    randomize(head, 0.5)
     inputs = random_features(FCN_8S, 40, 72)
 
     def up(x, factor):
@@ -180,7 +174,7 @@ def test_names_of_the_weights():
         "upsamplings.res3.weight",
     ]
     other = build("FCNHead", FCN_8S, NORM="GN", AUX__ENABLED=True)
-    randomize(other)
+    randomize(other, 0.5)
     head.load_state_dict(other.state_dict())
     inputs = random_features(FCN_8S, 33, 64)
     assert torch.equal(head.eval()(inputs)[0], other.eval()(inputs)[0])

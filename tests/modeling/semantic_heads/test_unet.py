@@ -13,19 +13,13 @@ from segtron.modeling.backbones import UNetEncoder
 from segtron.modeling.semantic_heads import UNetHead
 from segtron.modeling.semantic_heads.unet import UpStep
 
-from .conftest import array, build, random_features, shapes, slow_conv
+from .conftest import array, build, random_features, randomize, shapes, slow_conv
 
 PYRAMID = shapes(res2=(2, 4), res3=(3, 8), res4=(4, 16), res5=(5, 32))
 
 
 def count(module):
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def randomize(head):
-    generator = torch.Generator().manual_seed(2)
-    for parameter in head.parameters():
-        parameter.data.normal_(0.0, 0.4, generator=generator)
 
 
 def slow_transposed_conv(x, weight, bias):
@@ -40,7 +34,7 @@ def slow_transposed_conv(x, weight, bias):
 def test_the_decoder_by_hand():
     features = shapes(stem=(2, 4), res2=(3, 4), res3=(2, 8))
     head = build("UNetHead", features, COMMON_STRIDE=2, UNET__CHANNELS=[4, 3]).eval()
-    randomize(head)
+    randomize(head, 0.4)
     inputs = random_features(features, 9, 13)
     x = array(inputs["res3"][0])
     assert x.shape == (2, 2, 2)
@@ -67,7 +61,7 @@ def test_the_decoder_by_hand():
 def test_bilinear_steps_are_a_pointwise_convolution_after_interpolation():
     torch.manual_seed(0)
     step = UpStep(5, 3, 4, norm="", conv="plain", upsampling="bilinear").double()
-    randomize(step)
+    randomize(step, 0.4)
     x = torch.randn(2, 5, 3, 4, dtype=torch.float64)
     skip = torch.randn(2, 3, 5, 7, dtype=torch.float64)
     up = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -202,7 +196,7 @@ def test_names_of_the_weights():
         "predictor.weight",
     ]
     twin = build("UNetHead", features, COMMON_STRIDE=4)
-    randomize(twin)
+    randomize(twin, 0.4)
     plain.load_state_dict(twin.state_dict())
     inputs = random_features(features, 11, 13)
     assert torch.equal(plain.eval()(inputs)[0], twin.eval()(inputs)[0])
