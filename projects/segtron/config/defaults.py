@@ -20,6 +20,7 @@ def get_default_config() -> CfgNode:
     _add_timm(cfg)
     _add_mask_head(cfg)
     _add_sem_seg_head(cfg)
+    _add_panoptic(cfg)
     _add_unet_encoder(cfg)
     _add_solver(cfg)
     _add_test(cfg)
@@ -165,6 +166,45 @@ def _add_sem_seg_head(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS_FROM_DATA = ""
 
 
+def _add_panoptic(cfg: CfgNode) -> None:
+    # Semantic classes that are things: at i that of the instance head's class i. Follows from a
+    # panoptic data set, whose semantic classes are both its things and its stuff.
+    cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES = []
+
+    # Meta-architecture `UnifiedPanopticFPN` (Kirillov et al., "Panoptic Feature Pyramid Networks",
+    # 2019). MODEL.PANOPTIC_FPN (Detectron2's keys) says how instances and stuff are merged, and how
+    # much the losses of the instances weigh; those of the semantic head: SEM_SEG_HEAD.LOSS_WEIGHT.
+
+    # Meta-architecture `BottomUpPanoptic` (after Panoptic-DeepLab, Cheng et al. 2020): pixels of
+    # things are grouped around the centres of instances. Its center head goes up from the coarsest
+    # of IN_FEATURES to COMMON_STRIDE, as a U-Net does.
+    cfg.MODEL.CENTER_HEAD = CfgNode()
+    cfg.MODEL.CENTER_HEAD.IN_FEATURES = ["res2", "res3", "res4", "res5"]
+    cfg.MODEL.CENTER_HEAD.COMMON_STRIDE = 4
+    # Channels of each up-step, coarse to fine. Empty: CONVS_DIM in each.
+    cfg.MODEL.CENTER_HEAD.CHANNELS = []
+    cfg.MODEL.CENTER_HEAD.CONVS_DIM = 32
+    # Normalization: "", "BN", "SyncBN", "GN", "LN" or "FrozenBN".
+    cfg.MODEL.CENTER_HEAD.NORM = "BN"
+    # 3x3 convolutions: "plain", or depthwise-"separable".
+    cfg.MODEL.CENTER_HEAD.CONV = "plain"
+    # Weights of the squared error of the heatmap of centres, and of the absolute error of the
+    # offsets in pixels.
+    cfg.MODEL.CENTER_HEAD.CENTER_LOSS_WEIGHT = 200.0
+    cfg.MODEL.CENTER_HEAD.OFFSET_LOSS_WEIGHT = 0.01
+    # Standard deviation in pixels of the spot that stands for a centre in the heatmap.
+    cfg.MODEL.CENTER_HEAD.SIGMA = 8.0
+    cfg.MODEL.BOTTOM_UP = CfgNode()
+    # Lowest value of the heatmap that can be a centre.
+    cfg.MODEL.BOTTOM_UP.CENTER_THRESHOLD = 0.1
+    # A centre is the largest value in a square of so many pixels.
+    cfg.MODEL.BOTTOM_UP.NMS_KERNEL = 7
+    # Most centres in an image.
+    cfg.MODEL.BOTTOM_UP.TOP_K = 200
+    # Stuff of fewer pixels in an image becomes void.
+    cfg.MODEL.BOTTOM_UP.STUFF_AREA_LIMIT = 256
+
+
 def _add_unet_encoder(cfg: CfgNode) -> None:
     # Backbone `UNetEncoder`: the contracting path of the U-Net, to be trained from scratch. Its
     # features are enc1 (stride 1), enc2 (stride 2), and so on.
@@ -193,6 +233,9 @@ def _add_test(cfg: CfgNode) -> None:
     # Lowest score that an instance needs to be drawn by the tools. It has no part in the scores:
     # MODEL.ROI_HEADS.SCORE_THRESH_TEST decides what is evaluated and saved.
     cfg.TEST.DRAW_SCORE_THRESH = 0.5
+    # Save the panoptic segmentation of each evaluation as PNGs and JSON in COCO's format, in
+    # OUTPUT_DIR/inference/<data set>/. The scores need no files; pictures of the results do.
+    cfg.TEST.SAVE_PANOPTIC = False
     # Semantic models: predict in overlapping windows and average what they say, for images larger
     # than the crops of the training. SIZE and STRIDE are height and width in pixels of the resized
     # image.

@@ -12,6 +12,7 @@ from 1000 on is label id * 1000 + number of the instance.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +25,16 @@ from cityscapesscripts.helpers.labels import labels as LABELS
 from detectron2.structures import BoxMode
 from tqdm import tqdm
 
-from segtron.data.id_map import encode_segments
+from segtron.data.id_map import encode_segments, measure_segments
 from segtron.data.image_io import read_ids, read_image_size
+from segtron.data.panoptic import VOID, segment_classes
 from segtron.data.sem_seg import IGNORED, IdEncoding
 from segtron.errors import UserError
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 INSTANCE_IDS_SUFFIX = "_gtFine_instanceIds.png"
 LABEL_IDS_SUFFIX = "_gtFine_labelIds.png"
+PANOPTIC_SUFFIX = "_gtFine_panoptic.png"
 # Made from the label ids by the official preparation script, if somebody ran it.
 TRAIN_IDS_SUFFIX = "_gtFine_labelTrainIds.png"
 FIRST_INSTANCE_ID = 1000  # ids below are label ids
@@ -50,6 +53,26 @@ LABEL_IDS = IdEncoding(
     ignored=tuple(label.id for label in LABELS if label.ignoreInEval and label.id >= 0),
 )
 TRAIN_IDS = IdEncoding(values=tuple(range(len(SEM_SEG_LABELS))), ignored=(IGNORED,))
+
+
+@dataclass(frozen=True)
+class InstanceIds:
+    """`*_instanceIds.png` as maps of segments (`segtron.data.panoptic.PanSegEncoding`): an id is
+    that of a segment, but for the labels that are not scored, which are void."""
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """See `PanSegEncoding`."""
+        ids = read_ids(path)
+        return np.where(_is_scored()[ids], ids.astype(np.int32), VOID)
+
+
+INSTANCE_IDS = InstanceIds()
+
+
+@functools.cache
+def _is_scored() -> np.ndarray:
+    """(2**16,) bool: whether an instance id's label is scored."""
+    return np.isin(label_ids_of(np.arange(2**16)), list(SEM_SEG_ID_TO_CONTIGUOUS))
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,22 @@ def find_frames(root: Path, split: str, label_suffix: str) -> list[Frame]:
     return frames
 
 
+def find_label_files(root: Path, split: str, suffix: str) -> list[Path]:
+    """List a split's label files of one kind, by city and name; images need not be there.
+
+    Raises:
+        UserError: there are none.
+    """
+    folder = root / "gtFine" / split
+    files = sorted(folder.glob(f"*/*{suffix}"))
+    if not files:
+        raise UserError(
+            f"no label files {folder}/<city>/*{suffix}; name the folder that holds gtFine, with "
+            "Cityscapes' gtFine_trainvaltest.zip unpacked in it"
+        )
+    return files
+
+
 def load_instances(root: Path, split: str) -> list[dict[str, Any]]:
     """Read a split's instances as Detectron2's standard dicts.
 
@@ -149,6 +188,34 @@ def load_sem_seg(root: Path, split: str) -> list[dict[str, Any]]:
     return _load(root, split, LABEL_IDS_SUFFIX, _load_sem_seg)
 
 
+def load_panoptic(root: Path, split: str) -> list[dict[str, Any]]:
+    """Read a split's panoptic segmentation as Detectron2's standard dicts, from its instance ids.
+
+    Segments, crowds and void are those of the official converter
+    (`cityscapesscripts.preparation.createPanopticImgs`), which need not have been run: a segment's
+    id is its instance id, groups are crowds, labels that are not scored are void.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and `gtFine`.
+        split: "train" or "val".
+
+    Returns:
+        One dict a frame: `file_name`, `image_id` (<city>_<sequence>_<frame>), `height`, `width`,
+        `instance_ids_file_name`, and what `segtron.data.panoptic` lists. `pan_seg_file_name` is the
+        official panoptic PNG where somebody made these, as Detectron2's own mappers read them, else
+        the instance ids; so `sem_seg_file_name` is `*_labelTrainIds.png`, else the instance ids.
+
+    Raises:
+        UserError: a folder or file is missing or cannot be read.
+    """
+    return _load(root, split, INSTANCE_IDS_SUFFIX, _load_panoptic)
+
+
+def panoptic_folder(root: Path, split: str) -> Path:
+    """Where the official converter writes a split's panoptic PNGs; their JSON lies beside it."""
+    return root / "gtFine" / f"cityscapes_panoptic_{split}"
+
+
 def _load(
     root: Path, split: str, label_suffix: str, load_frame: Callable[[Frame], dict[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -181,6 +248,62 @@ def _load_instances(frame: Frame) -> dict[str, Any]:
         for segment in encode_segments(ids, _is_thing)
     ]
     return record
+
+
+def _load_panoptic(frame: Frame) -> dict[str, Any]:
+    ids_file = frame.label_file(INSTANCE_IDS_SUFFIX)
+    ids = INSTANCE_IDS.read(ids_file)
+    segments_info = panoptic_segments(ids)
+    record = {
+        "file_name": str(frame.image_file),
+        "image_id": frame.image_file.name.removesuffix(IMAGE_SUFFIX),
+        "height": ids.shape[0],
+        "width": ids.shape[1],
+        "instance_ids_file_name": str(ids_file),
+        "segments_info": segments_info,
+    }
+    split_folder = frame.labels_stem.parent.parent
+    panoptic = panoptic_folder(split_folder.parent.parent, split_folder.name)
+    panoptic_file = panoptic / f"{frame.labels_stem.name}{PANOPTIC_SUFFIX}"
+    if panoptic_file.is_file():
+        record["pan_seg_file_name"] = str(panoptic_file)
+    else:
+        record["pan_seg_file_name"], record["pan_seg_encoding"] = str(ids_file), INSTANCE_IDS
+    train_ids = frame.label_file(TRAIN_IDS_SUFFIX)
+    if train_ids.is_file():
+        record["sem_seg_file_name"], record["sem_seg_encoding"] = str(train_ids), TRAIN_IDS
+    else:
+        record["sem_seg_file_name"] = str(ids_file)
+        record["sem_seg_encoding"] = segment_classes(segments_info, INSTANCE_IDS)
+    return record
+
+
+def panoptic_segments(ids: np.ndarray) -> list[dict[str, Any]]:
+    """The segments of a map of instance ids.
+
+    Args:
+        ids: (H, W), as `InstanceIds` reads them.
+
+    Returns:
+        `segments_info`, see `segtron.data.panoptic`.
+    """
+    measures = measure_segments(ids)
+    segments = []
+    for segment_id, area, (x0, y0, x1, y1) in zip(*(m.tolist() for m in measures), strict=True):
+        if segment_id == VOID:
+            continue
+        label_id = int(label_ids_of(segment_id))
+        thing = THING_ID_TO_CONTIGUOUS.get(label_id)
+        segment = {
+            "id": segment_id,
+            "category_id": SEM_SEG_ID_TO_CONTIGUOUS[label_id],
+            "isthing": thing is not None,
+            "iscrowd": int(thing is not None and segment_id < FIRST_INSTANCE_ID),
+            "area": area,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+        }
+        segments.append(segment if thing is None else segment | {"thing_category_id": thing})
+    return segments
 
 
 def _load_sem_seg(frame: Frame) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -15,16 +14,18 @@ from typing import Any
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
+from segtron.data.json_file import Fields, read_json_lists
 from segtron.errors import UserError
 
 # What each entry of a list must have, and of which type.
-_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "images": {
-        "id": (int, str),
-        "file_name": str,
-        "height": (int, float),
-        "width": (int, float),
-    },
+IMAGE_FIELDS: Fields = {
+    "id": (int, str),
+    "file_name": str,
+    "height": (int, float),
+    "width": (int, float),
+}
+_FIELDS: dict[str, Fields] = {
+    "images": IMAGE_FIELDS,
     "categories": {"id": int, "name": str},
     "annotations": {
         "image_id": (int, str),
@@ -50,39 +51,21 @@ def read_coco(json_file: Path) -> dict[str, Any]:
         UserError: the file is missing, no JSON, or not COCO's format: names the entry and the
             field.
     """
-    try:
-        # From bytes, which may begin with a byte order mark.
-        content = json.loads(json_file.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the annotations {json_file}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{json_file} is not valid JSON ({error}); export it again") from error
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{json_file} is not COCO: it holds a JSON {type(content).__name__}, not an object "
-            "with 'images', 'annotations' and 'categories'"
-        )
-    for name, fields in _FIELDS.items():
-        if not isinstance(content.get(name), list):
-            raise UserError(f"{json_file} is not COCO: it has no list {name!r}")
-        for number, entry in enumerate(content[name]):
-            _check_fields(entry, fields, f"{json_file}: {name}[{number}]")
+    content = read_json_lists(json_file, _FIELDS, "COCO")
     _check_references(content, json_file)
     return content
 
 
-def _check_fields(entry: Any, fields: dict[str, Any], where: str) -> None:
-    if not isinstance(entry, dict):
-        raise UserError(f"{where} is not an object but a {type(entry).__name__}")
-    for field, types in fields.items():
-        if field not in entry:
-            raise UserError(f"{where} has no {field!r}")
-        if not isinstance(entry[field], types) or isinstance(entry[field], bool):
-            value = repr(entry[field])
-            raise UserError(f"{where}: {field!r} is {value[:40]}, which COCO does not allow there")
+def check_images_and_categories(content: dict[str, Any], json_file: Path) -> None:
+    """Make sure that ids are unique and sizes are sizes, which become whole numbers.
 
+    Args:
+        content: with the lists `images` and `categories`, whose entries have COCO's fields.
+        json_file: where it is from.
 
-def _check_references(content: dict[str, Any], json_file: Path) -> None:
+    Raises:
+        UserError: names the entry.
+    """
     for name in ("images", "categories"):
         seen: set[Any] = set()
         for number, entry in enumerate(content[name]):
@@ -103,6 +86,10 @@ def _check_references(content: dict[str, Any], json_file: Path) -> None:
                 f"{json_file}: images[{number}] has the id {image['id']!r}, images[0] "
                 f"{content['images'][0]['id']!r}; ids must be all numbers or all text"
             )
+
+
+def _check_references(content: dict[str, Any], json_file: Path) -> None:
+    check_images_and_categories(content, json_file)
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for number, annotation in enumerate(content["annotations"]):
@@ -205,19 +192,11 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
             `image_dir`.
     """
     content = read_coco(json_file)
-    if not content["images"]:
-        raise UserError(f"{json_file} lists no images")
-    if not image_dir.is_dir():
-        raise UserError(f"the image folder {image_dir} of {json_file} does not exist")
+    check_has_images(content, json_file, image_dir)
     contiguous = {c["id"]: i for i, c in enumerate(categories_by_id(content))}
     records: dict[Any, dict[str, Any]] = {}
     for number, image in enumerate(content["images"]):
-        path = _path_below(image_dir, image["file_name"])
-        if path is None:
-            raise UserError(
-                f"{json_file}: images[{number}] names {image['file_name']!r}, outside of "
-                f"{image_dir}"
-            )
+        path = path_below(image_dir, image["file_name"], f"{json_file}: images[{number}]")
         records[image["id"]] = {
             "file_name": str(path),
             "image_id": image["id"],
@@ -246,16 +225,36 @@ def categories_by_id(content: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(content["categories"], key=lambda category: category["id"])
 
 
-def _path_below(folder: Path, name: str) -> Path | None:
-    """The path of a file below a folder; None where the name leads out of it, or to no file.
+def check_has_images(content: dict[str, Any], json_file: Path, image_dir: Path) -> None:
+    """Make sure that a file lists images and that their folder exists.
+
+    Raises:
+        UserError: says which of the two fails.
+    """
+    if not content["images"]:
+        raise UserError(f"{json_file} lists no images")
+    if not image_dir.is_dir():
+        raise UserError(f"the image folder {image_dir} of {json_file} does not exist")
+
+
+def path_below(folder: Path, name: str, where: str) -> Path:
+    """The path of a file below a folder.
 
     Links are not followed: one in the folder may lead elsewhere, for whoever owns the folder made
     it.
+
+    Args:
+        folder: the folder.
+        name: a relative path from outside.
+        where: the entry that names it.
+
+    Raises:
+        UserError: the name leads out of the folder, or to no file.
     """
     root = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(root, name))
     if "\0" in name or path == root or os.path.commonpath([root, path]) != root:
-        return None
+        raise UserError(f"{where} names {name!r}, outside of {folder}")
     return folder / os.path.relpath(path, root)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as mask_util
@@ -78,3 +78,75 @@ def _encode_runs(id: int, starts: np.ndarray, ends: np.ndarray, height: int, wid
     bottom = np.where(one_column, (ends - 1) % height, height - 1).max()
     box = (int(first_column.min()), int(top), int(last_column.max()) + 1, int(bottom) + 1)
     return Segment(id=id, area=int((ends - starts).sum()), box=box, rle=rle)
+
+
+class Measures(NamedTuple):
+    """What there is to know of S segments without their shapes, by ascending id."""
+
+    ids: np.ndarray  # (S,) of the map's dtype
+    areas: np.ndarray  # (S,) int64, pixels
+    boxes: np.ndarray  # (S, 4) int64, (x0, y0, x1, y1) in pixels, tight, x1 and y1 exclusive
+
+
+def measure_segments(id_map: np.ndarray) -> Measures:
+    """Ids, areas and boxes of all segments of an id map, from its runs of equal ids.
+
+    Args:
+        id_map: (H, W), any integer dtype.
+    """
+    height, width = id_map.shape
+    starts, lengths = _row_runs(id_map, break_rows=True)
+    ids = id_map.ravel()[starts]
+    order = np.argsort(ids, kind="stable")
+    ids, starts, lengths = ids[order], starts[order], lengths[order]
+    values, first = np.unique(ids, return_index=True)
+    if not values.size:
+        return Measures(values, np.zeros(0, np.int64), np.zeros((0, 4), np.int64))
+    rows, left = np.divmod(starts, width)
+    boxes = np.stack(
+        [
+            np.minimum.reduceat(left, first),
+            np.minimum.reduceat(rows, first),
+            np.maximum.reduceat(left + lengths, first),
+            np.maximum.reduceat(rows, first) + 1,
+        ],
+        axis=1,
+    )
+    return Measures(values, np.add.reduceat(lengths, first), boxes)
+
+
+def replace_ids(
+    id_map: np.ndarray, ids: np.ndarray, values: np.ndarray, default: int
+) -> np.ndarray:
+    """Put a value in the place of each id, looking ids up once a run of equal ones.
+
+    Args:
+        id_map: (H, W), any integer dtype.
+        ids: (S,) distinct integers, in any order.
+        values: (S,) their values, whose dtype the result has.
+        default: the value of every other id.
+
+    Returns:
+        (H, W).
+    """
+    starts, lengths = _row_runs(id_map, break_rows=False)
+    found = id_map.ravel()[starts]
+    replaced = np.full(found.shape, default, values.dtype)
+    if len(ids):
+        order = np.argsort(ids)
+        place = order[np.searchsorted(ids, found, sorter=order).clip(max=len(ids) - 1)]
+        known = ids[place] == found
+        replaced[known] = values[place[known]]
+    return np.repeat(replaced, lengths).reshape(id_map.shape)
+
+
+def _row_runs(id_map: np.ndarray, *, break_rows: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and lengths of the runs of equal ids in row-major order; a run may go on in the next
+    row, unless it is broken there."""
+    pixels = id_map.ravel()
+    changes = np.ones(pixels.size, dtype=bool)
+    changes[1:] = pixels[1:] != pixels[:-1]
+    if break_rows and pixels.size:
+        changes[:: id_map.shape[1]] = True
+    starts = np.flatnonzero(changes)
+    return starts, np.diff(starts, append=pixels.size)

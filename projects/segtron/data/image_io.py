@@ -147,6 +147,24 @@ def read_colors(path: str | Path) -> np.ndarray:
     return _read_label_file(path, "RGB")[1]
 
 
+def read_color_codes(path: str | Path) -> np.ndarray:
+    """Read a colour PNG whose colours are numbers, which no conversion may touch.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        UserError: the file is missing, truncated, or no colour picture of 8 bits a channel.
+    """
+    mode, pixels = _read_label_file(path, None)
+    if mode not in ("RGB", "RGBA"):
+        raise UserError(
+            f"label file {path} has Pillow mode {mode}; a panoptic PNG is a colour picture of 8 "
+            "bits a channel, whose colours are the ids of segments"
+        )
+    return pixels[:, :, :3]
+
+
 def _read_label_file(path: str | Path, mode: str | None) -> tuple[str, np.ndarray]:
     """The file's own mode, and its pixels, converted to `mode` if one is given."""
     try:

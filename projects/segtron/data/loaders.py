@@ -21,13 +21,17 @@ from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
 from segtron.errors import UserError
 
-_SEM_SEG = ("sem_seg_file_name", "semantic labels")
-_INSTANCES = ("annotations", "instances")
-# What architectures learn from: fields of each standard dict, and how to call them.
+# What a model can learn from: how to call it, and the fields of a standard dict of which one will do.
+_SEM_SEG = ("semantic labels", ("sem_seg_file_name",))
+_INSTANCES = ("instances", ("annotations", "segments_info"))
+_SEGMENTS = ("panoptic labels", ("segments_info",))
+# What architectures learn from.
 NEEDED = {
     "SemanticSegmentor": (_SEM_SEG,),
     "GeneralizedRCNN": (_INSTANCES,),
     "PanopticFPN": (_SEM_SEG, _INSTANCES),
+    "UnifiedPanopticFPN": (_SEM_SEG, _INSTANCES),
+    "BottomUpPanoptic": (_SEM_SEG, _SEGMENTS),
 }
 
 
@@ -71,7 +75,11 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             else f"{', '.join(names)}: the data set is empty"
         ) from error
     # Now, and not when their turn comes in the middle of a training.
-    for key, what in (("file_name", "image"), ("sem_seg_file_name", "label file")):
+    for key, what in (
+        ("file_name", "image"),
+        ("sem_seg_file_name", "label file"),
+        ("pan_seg_file_name", "label file"),
+    ):
         missing = [r[key] for r in records if key in r and not os.path.isfile(r[key])]
         if missing:
             raise UserError(
@@ -99,8 +107,8 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
     dataset = load_dataset_dicts(
         cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     )
-    for field, what in NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ()):
-        _check_has(field, what, cfg, dataset)
+    for what, fields in NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ()):
+        _check_has(what, fields, cfg, dataset)
     return build_detection_train_loader(
         cfg, mapper=SegmentationMapper(cfg, is_train=True), dataset=dataset
     )
@@ -120,9 +128,11 @@ def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
     )
 
 
-def _check_has(field: str, what: str, cfg: CfgNode, records: Sequence[dict[str, Any]]) -> None:
+def _check_has(
+    what: str, fields: Sequence[str], cfg: CfgNode, records: Sequence[dict[str, Any]]
+) -> None:
     """A model without what it learns from would fail in the middle of its first step."""
-    without = [record for record in records if field not in record]
+    without = [record for record in records if not any(field in record for field in fields)]
     if without:
         raise UserError(
             f"{', '.join(cfg.DATASETS.TRAIN)}: {len(without)} of {len(records)} images have no "

@@ -12,6 +12,7 @@ from detectron2.data import DatasetMapper, detection_utils
 from detectron2.projects.point_rend import ColorAugSSDTransform
 
 from segtron.data.image_io import read_image
+from segtron.data.panoptic_targets import as_numbers, instances_of, read_places, sem_seg_of
 from segtron.data.sem_seg import IGNORED, read_sem_seg
 from segtron.errors import UserError
 
@@ -50,7 +51,8 @@ def _build_crop(cfg: CfgNode) -> T.Augmentation:
 class SegmentationMapper(DatasetMapper):
     """Detectron2's mapper, made to take labels in whatever form they come, and to name bad files.
 
-    Semantic label files are read by their encoding (`segtron.data.sem_seg`). Masks that come as
+    Semantic label files are read by their encoding (`segtron.data.sem_seg`). Of panoptic ground truth
+    (`segtron.data.panoptic`) all targets are made, so its label file is the only one read. Masks that come as
     run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since they can't become
     polygons; so one config serves polygons and encodings alike.
     """
@@ -85,8 +87,9 @@ class SegmentationMapper(DatasetMapper):
         Returns:
             The dict with `image`, (C, H, W) uint8. In training also, where there are annotations,
             `instances` with `gt_boxes`, `gt_classes` and `gt_masks`, without crowds and without
-            what the augmentations cut off; and where there is a label file, `sem_seg`, (H, W)
-            int64, 255 where there is no class.
+            what the augmentations cut off; where there is a label file, `sem_seg`, (H, W) int64,
+            255 where there is no class; and where there is panoptic ground truth all of these and
+            `pan_seg`, (H, W) int64: i + 1 in the pixels of `segments_info[i]`, 0 in void.
 
         Raises:
             UserError: the image or its label file is missing, unreadable or of another size than
@@ -103,7 +106,8 @@ class SegmentationMapper(DatasetMapper):
                 f"image {record['file_name']} is {width} x {height}, but its annotations say "
                 f"{record['width']} x {record['height']}; did one of them get resized or rotated?"
             ) from error
-        sem_seg = read_sem_seg(record) if self.is_train and "sem_seg_file_name" in record else None
+        places = read_places(record) if self.is_train and "segments_info" in record else None
+        sem_seg = self._read_sem_seg(record, places) if self.is_train else None
         if sem_seg is None and self.is_train and self._needs_sem_seg:
             raise UserError(
                 f"INPUT.CROP.SINGLE_CATEGORY_MAX_AREA is below 1, but image {record['file_name']} "
@@ -114,6 +118,9 @@ class SegmentationMapper(DatasetMapper):
         image = augmented.image
         # ascontiguousarray: flips leave negative strides, which torch does not take.
         record["image"] = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        if places is not None:
+            self._add_panoptic_targets(record, as_numbers(transforms.apply_segmentation(places)))
+            return record
         if sem_seg is not None:
             record["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
         annotations = record.pop("annotations", None)
@@ -121,6 +128,20 @@ class SegmentationMapper(DatasetMapper):
             record["annotations"] = [dict(annotation) for annotation in annotations]
             self._transform_annotations(record, transforms, image.shape[:2])
         return record
+
+    def _read_sem_seg(self, record: dict[str, Any], places: np.ndarray | None) -> np.ndarray | None:
+        """The classes that augmentations look at or move; those of segments follow from these."""
+        if places is None:
+            return read_sem_seg(record) if "sem_seg_file_name" in record else None
+        if not self._needs_sem_seg:
+            return None
+        return sem_seg_of(as_numbers(places), record["segments_info"])
+
+    def _add_panoptic_targets(self, record: dict[str, Any], places: np.ndarray) -> None:
+        segments = record["segments_info"]
+        record["pan_seg"] = torch.from_numpy(places)
+        record["sem_seg"] = torch.from_numpy(sem_seg_of(places, segments).astype(np.int64))
+        record["instances"] = instances_of(places, segments)
 
     def _transform_annotations(
         self, record: dict[str, Any], transforms: T.TransformList, image_shape: tuple[int, int]

@@ -12,7 +12,13 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from segtron.config import completes_config
+from segtron.data.classes import class_metadata, things_in_sem_seg
 from segtron.data.coco import categories_by_id, load_coco_instances, read_coco
+from segtron.data.coco_panoptic import (
+    load_coco_panoptic,
+    panoptic_metadata,
+    read_coco_panoptic,
+)
 from segtron.data.label_folder import LABEL_SUFFIX, check_no_binary_masks, load_label_folder
 from segtron.data.sem_seg import IGNORED
 from segtron.data.semantic_entry import (
@@ -74,6 +80,32 @@ def _read_coco_metadata(entry: Mapping[str, Any]) -> None:
         )
 
 
+def _register_coco_panoptic(entry: Mapping[str, Any]) -> None:
+    json_file, panoptic_dir, image_dir = (
+        Path(entry[key]) for key in ("json", "panoptic", "images")
+    )
+
+    def load() -> list[dict[str, Any]]:
+        _read_panoptic_metadata(entry)
+        return load_coco_panoptic(json_file, panoptic_dir, image_dir)
+
+    DatasetCatalog.register(entry["name"], load)
+    MetadataCatalog.get(entry["name"]).set(
+        panoptic_json=str(json_file),
+        panoptic_root=str(panoptic_dir),
+        image_root=str(image_dir),
+        evaluator_type="coco_panoptic_seg",
+        ignore_label=IGNORED,
+        label_divisor=1000,
+    )
+
+
+def _read_panoptic_metadata(entry: Mapping[str, Any]) -> None:
+    metadata = MetadataCatalog.get(entry["name"])
+    if "thing_classes" not in metadata.as_dict():
+        metadata.set(**panoptic_metadata(read_coco_panoptic(Path(entry["json"]))))
+
+
 def _register_semantic(entry: Mapping[str, Any]) -> None:
     encoding, names = label_encoding(entry), class_names(entry)
     image_dir, label_dir = Path(entry["images"]), Path(entry["labels"])
@@ -105,6 +137,13 @@ ENTRY_TYPES = {
         lambda entry, where: None,
         _register_coco_instance,
         {"thing_classes": _read_coco_metadata},
+    ),
+    "coco_panoptic": EntryType(
+        {"json": check_text, "panoptic": check_text, "images": check_text},
+        {},
+        lambda entry, where: None,
+        _register_coco_panoptic,
+        {"thing_classes": _read_panoptic_metadata, "stuff_classes": _read_panoptic_metadata},
     ),
     "semantic": EntryType(
         {"images": check_text, "labels": check_text, "classes": check_classes},
@@ -213,7 +252,7 @@ class ClassKind:
             readers[self.metadata_key](entry)
         if name not in DatasetCatalog:
             return None
-        return MetadataCatalog.get(name).as_dict().get(self.metadata_key)
+        return class_metadata(name).as_dict().get(self.metadata_key)
 
     def of_config(self, cfg: CfgNode) -> list[str]:
         """Names of the classes that a config is for; empty if it names none."""
@@ -246,6 +285,7 @@ def complete_from_data(cfg: CfgNode, given: frozenset[str]) -> None:
     register_datasets(cfg.DATASETS.REGISTER)
     for kind in CLASS_KINDS:
         _complete_classes(cfg, given, kind)
+    _complete_things(cfg)
 
 
 def _complete_classes(cfg: CfgNode, given: frozenset[str], kind: ClassKind) -> None:
@@ -274,6 +314,16 @@ def _complete_classes(cfg: CfgNode, given: frozenset[str], kind: ClassKind) -> N
                 "from the data"
             )
         node[leaf] = len(classes)
+
+
+def _complete_things(cfg: CfgNode) -> None:
+    """Say which semantic classes are things, where a panoptic data set tells it."""
+    if cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES:
+        return
+    for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+        if name in DatasetCatalog and (things := things_in_sem_seg(class_metadata(name))):
+            cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES = things
+            return
 
 
 def thing_classes(name: str) -> list[str] | None:
