@@ -1,8 +1,9 @@
 """The data sets that Segtron reads itself: names in Detectron2's catalogs, and their metadata.
 
 Importing this module replaces Detectron2's loaders for
-`cityscapes_fine_{instance_seg,sem_seg}_{train,val,test}`, `cityscapes_fine_panoptic_{train,val}` and
-`coco_2017_{train,val,val_100}_panoptic`, and adds `toytown_{instance_seg,sem_seg,panoptic}_{train,val}`.
+`cityscapes_fine_{instance_seg,sem_seg}_{train,val,test}`, `cityscapes_fine_panoptic_{train,val}`
+and `coco_2017_{train,val,val_100}_panoptic`, and adds
+`toytown_{instance_seg,sem_seg,panoptic}_{train,val}`.
 Nothing is read before a data set is asked for.
 """
 

@@ -20,7 +20,7 @@ from segtron.data.coco import (
 from segtron.data.json_file import Fields, check_fields, read_json_lists
 from segtron.data.panoptic import VOID, segment_classes
 from segtron.data.panoptic_png import MAX_IDS
-from segtron.data.sem_seg import MAX_CLASSES
+from segtron.data.sem_seg import MAX_CLASSES, is_color
 from segtron.errors import UserError
 
 FORMAT = "COCO's panoptic format"
@@ -205,7 +205,7 @@ def panoptic_metadata(content: dict[str, Any]) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for kind, is_thing in (("thing", 1), ("stuff", 0)):
         metadata[f"{kind}_classes"] = [category["name"] for category in categories]
-        if all(_is_color(category.get("color")) for category in categories):
+        if all(is_color(category.get("color")) for category in categories):
             metadata[f"{kind}_colors"] = [tuple(category["color"]) for category in categories]
         metadata[f"{kind}_dataset_id_to_contiguous_id"] = {
             category["id"]: i
@@ -213,11 +213,3 @@ def panoptic_metadata(content: dict[str, Any]) -> dict[str, Any]:
             if category["isthing"] == is_thing
         }
     return metadata
-
-
-def _is_color(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in value)
-    )

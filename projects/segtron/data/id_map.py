@@ -94,7 +94,7 @@ def measure_segments(id_map: np.ndarray) -> Measures:
     Args:
         id_map: (H, W), any integer dtype.
     """
-    height, width = id_map.shape
+    width = id_map.shape[1]
     starts, lengths = _row_runs(id_map, break_rows=True)
     ids = id_map.ravel()[starts]
     order = np.argsort(ids, kind="stable")

@@ -21,7 +21,7 @@ from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
 from segtron.errors import UserError
 
-# What a model can learn from: how to call it, and the fields of a standard dict of which one will do.
+# What a model can learn from: how to call it, and fields of a standard dict, of which one will do.
 _SEM_SEG = ("semantic labels", ("sem_seg_file_name",))
 _INSTANCES = ("instances", ("annotations", "segments_info"))
 _SEGMENTS = ("panoptic labels", ("segments_info",))

@@ -51,10 +51,10 @@ def _build_crop(cfg: CfgNode) -> T.Augmentation:
 class SegmentationMapper(DatasetMapper):
     """Detectron2's mapper, made to take labels in whatever form they come, and to name bad files.
 
-    Semantic label files are read by their encoding (`segtron.data.sem_seg`). Of panoptic ground truth
-    (`segtron.data.panoptic`) all targets are made, so its label file is the only one read. Masks that come as
-    run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since they can't become
-    polygons; so one config serves polygons and encodings alike.
+    Semantic label files are read by their encoding (`segtron.data.sem_seg`). Of panoptic ground
+    truth (`segtron.data.panoptic`) all targets are made, so its label file is the only one read.
+    Masks that come as run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since
+    they can't become polygons; so one config serves polygons and encodings alike.
     """
 
     @configurable

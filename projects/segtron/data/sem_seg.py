@@ -19,6 +19,15 @@ MAX_CLASSES = IGNORED  # class maps are uint8
 Color = tuple[int, int, int]
 
 
+def is_color(value: Any) -> bool:
+    """Whether a value from a file is a colour: [red, green, blue], each from 0 to 255."""
+    return (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in value)
+    )
+
+
 class LabelEncoding(Protocol):
     """How a label file stands for classes."""
 

@@ -17,7 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from segtron.data.sem_seg import IGNORED, MAX_CLASSES, ColorEncoding, IdEncoding, LabelEncoding
+from segtron.data.sem_seg import (
+    IGNORED,
+    MAX_CLASSES,
+    ColorEncoding,
+    IdEncoding,
+    LabelEncoding,
+    is_color,
+)
 from segtron.errors import UserError
 
 FORMATS = ("ids", "indices", "colors")
@@ -59,7 +66,7 @@ def check_classes(value: Any) -> str:
 
 def check_palette(value: Any) -> str:
     """For a list of colours."""
-    if not isinstance(value, list) or not all(_is_color(color) for color in value):
+    if not isinstance(value, list) or not all(is_color(color) for color in value):
         return f"is {value!r}; it must be a list of colours [red, green, blue] from 0 to 255"
     for color in value:
         if value.count(color) > 1:
@@ -70,7 +77,7 @@ def check_palette(value: Any) -> str:
 def check_ignore(value: Any) -> str:
     """For a label value, a colour, or a list of these."""
     values = value if isinstance(value, list) else [value]
-    if not all(_is_label_value(v) or _is_color(v) for v in values):
+    if not all(_is_label_value(v) or is_color(v) for v in values):
         return (
             f"is {value!r}; it must be a label value from 0 to 65535, a colour, or a list of them"
         )
@@ -107,7 +114,7 @@ def check_semantic_entry(entry: Mapping[str, Any], where: str) -> None:
             )
     classes = palette if in_colors else _values(entry)
     for mark in _ignored(entry) if "ignore" in entry else ():
-        if _is_color(mark) != in_colors:
+        if is_color(mark) != in_colors:
             raise UserError(
                 f"{where}: 'ignore' holds {mark!r}; label files are "
                 + ("pictures here, so it must be a colour" if in_colors else "no pictures here")
@@ -164,17 +171,9 @@ def _ignored(entry: Mapping[str, Any]) -> list[Any]:
         return [IGNORED] if free else []
     given = entry["ignore"]
     # Three numbers are one colour, or three values.
-    single = not isinstance(given, list) or (_in_colors(entry) and _is_color(given))
+    single = not isinstance(given, list) or (_in_colors(entry) and is_color(given))
     return [given] if single else given
 
 
 def _is_label_value(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**16
-
-
-def _is_color(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == 3
-        and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in value)
-    )
