@@ -17,6 +17,8 @@ READS = {
     UNetHead.__name__: ("LOSS", "AUX", "DROPOUT"),
     SemanticFPNHead.__name__: ("LOSS",),
 }
+# The architectures that have a semantic head.
+_ARCHITECTURES = ("SemanticSegmentor", "PanopticFPN", "UnifiedPanopticFPN", "BottomUpPanoptic")
 
 
 @completes_config
@@ -26,7 +28,7 @@ def refuse_unread_keys(cfg: CfgNode, given: frozenset[str]) -> None:
     Raises:
         UserError: names the key and what reads it.
     """
-    if cfg.MODEL.META_ARCHITECTURE not in ("SemanticSegmentor", "PanopticFPN"):
+    if cfg.MODEL.META_ARCHITECTURE not in _ARCHITECTURES:
         return
     head, default = cfg.MODEL.SEM_SEG_HEAD, get_default_config().MODEL.SEM_SEG_HEAD
     for key in ("LOSS", "AUX", "DROPOUT"):
