@@ -4,15 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
 
+from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
 from segtron.evaluation import (
     CityscapesInstanceEvaluator,
     CityscapesSemSegEvaluator,
     CocoInstanceEvaluator,
+    PanopticEvaluator,
     SemSegEvaluator,
     build_evaluators,
 )
@@ -33,8 +35,22 @@ def dataset(request):
     MetadataCatalog.remove(name)
 
 
+@pytest.fixture
+def panoptic_set(request):
+    name = f"panoptic_set_for_{request.node.name}"
+    MetadataCatalog.get(name).set(
+        thing_classes=["road", "car"],
+        stuff_classes=["road", "car"],
+        thing_dataset_id_to_contiguous_id={26: 1},
+        stuff_dataset_id_to_contiguous_id={7: 0},
+        **request.param,
+    )
+    yield name
+    MetadataCatalog.remove(name)
+
+
 def config(architecture: str) -> CfgNode:
-    cfg = get_cfg()
+    cfg = get_default_config()
     cfg.MODEL.META_ARCHITECTURE = architecture
     return cfg
 
@@ -56,6 +72,34 @@ def config(architecture: str) -> CfgNode:
 def test_evaluators_follow_the_dataset(dataset, expected, as_type, tmp_path):
     evaluators = build_evaluators(config("PanopticFPN"), dataset, as_type(tmp_path))._evaluators
     assert [type(evaluator) for evaluator in evaluators] == expected
+
+
+@pytest.mark.parametrize(
+    ("panoptic_set", "expected"),
+    [
+        (
+            {"evaluator_type": "coco_panoptic_seg"},
+            [CocoInstanceEvaluator, SemSegEvaluator, PanopticEvaluator],
+        ),
+        (
+            {"evaluator_type": "cityscapes_panoptic_seg"},
+            [
+                CocoInstanceEvaluator,
+                CityscapesInstanceEvaluator,
+                CityscapesSemSegEvaluator,
+                PanopticEvaluator,
+            ],
+        ),
+    ],
+    indirect=["panoptic_set"],
+)
+def test_evaluators_of_panoptic_sets(panoptic_set, expected):
+    for architecture in ("PanopticFPN", "UnifiedPanopticFPN", "BottomUpPanoptic", "MyOwn"):
+        evaluators = build_evaluators(config(architecture), panoptic_set)._evaluators
+        assert [type(evaluator) for evaluator in evaluators] == expected
+    for architecture in ("GeneralizedRCNN", "SemanticSegmentor"):
+        with pytest.raises(UserError, match="by its panoptic segmentation .* a panoptic model"):
+            build_evaluators(config(architecture), panoptic_set)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +138,7 @@ def test_architectures_go_by_detectron2s_names():
 
 @pytest.mark.parametrize("dataset", [{"evaluator_type": "coco"}], indirect=True)
 def test_detections_that_count_follow_the_config(dataset):
-    cfg = get_cfg()
+    cfg = get_default_config()
     cfg.TEST.DETECTIONS_PER_IMAGE = 400
     assert build_evaluators(cfg, dataset)._evaluators[0]._max_detections == 400
     cfg.TEST.DETECTIONS_PER_IMAGE = 20
@@ -104,4 +148,4 @@ def test_detections_that_count_follow_the_config(dataset):
 @pytest.mark.parametrize("dataset", [{"evaluator_type": "lvis"}, {}], indirect=True)
 def test_unknown_type_is_named(dataset):
     with pytest.raises(UserError, match=re.escape(dataset) + " has the evaluator type"):
-        build_evaluators(get_cfg(), dataset)
+        build_evaluators(get_default_config(), dataset)

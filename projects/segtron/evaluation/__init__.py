@@ -12,10 +12,24 @@ from segtron.evaluation.cityscapes_sem_seg import (
 from segtron.evaluation.coco import CocoInstanceEvaluator, CocoInstanceMetric
 from segtron.evaluation.confusion import joint_histogram
 from segtron.evaluation.label_files import LabelFiles, label_file, label_values, write_labels
-from segtron.evaluation.scores import CityscapesSemSegScores, InstanceScores, SemSegScores
+from segtron.evaluation.panoptic import PanopticEvaluator, PanopticEvaluators
+from segtron.evaluation.panoptic_files import score_panoptic_files
+from segtron.evaluation.panoptic_quality import (
+    Category,
+    PanopticQualityMetric,
+    explain_match,
+    match_segments,
+)
+from segtron.evaluation.scores import (
+    CityscapesSemSegScores,
+    InstanceScores,
+    PanopticScores,
+    SemSegScores,
+)
 from segtron.evaluation.sem_seg import SemSegEvaluator, SemSegMetric
 
 __all__ = [
+    "Category",
     "CityscapesInstanceEvaluator",
     "CityscapesInstanceMetric",
     "CityscapesSemSegEvaluator",
@@ -25,12 +39,19 @@ __all__ = [
     "CocoInstanceMetric",
     "InstanceScores",
     "LabelFiles",
+    "PanopticEvaluator",
+    "PanopticEvaluators",
+    "PanopticQualityMetric",
+    "PanopticScores",
     "SemSegEvaluator",
     "SemSegMetric",
     "SemSegScores",
     "build_evaluators",
+    "explain_match",
     "joint_histogram",
     "label_file",
     "label_values",
+    "match_segments",
+    "score_panoptic_files",
     "write_labels",
 ]

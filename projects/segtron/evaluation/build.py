@@ -13,6 +13,7 @@ from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
 from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
 from segtron.evaluation.coco import CocoInstanceEvaluator
 from segtron.evaluation.model_output import require_output
+from segtron.evaluation.panoptic import PanopticEvaluator, PanopticEvaluators
 from segtron.evaluation.sem_seg import SemSegEvaluator
 
 # `evaluator_type` in a dataset's metadata -> evaluators, each made by its `from_config`.
@@ -21,6 +22,13 @@ EVALUATORS = {
     "cityscapes_instance": (CocoInstanceEvaluator, CityscapesInstanceEvaluator),
     "sem_seg": (SemSegEvaluator,),
     "cityscapes_sem_seg": (CityscapesSemSegEvaluator,),
+    "coco_panoptic_seg": (CocoInstanceEvaluator, SemSegEvaluator, PanopticEvaluator),
+    "cityscapes_panoptic_seg": (
+        CocoInstanceEvaluator,
+        CityscapesInstanceEvaluator,
+        CityscapesSemSegEvaluator,
+        PanopticEvaluator,
+    ),
 }
 # MODEL.META_ARCHITECTURE -> the outputs of such models. Those of others are seen when they come.
 OUTPUTS = {
@@ -29,6 +37,7 @@ OUTPUTS = {
     "ProposalNetwork": {"proposals"},
     "SemanticSegmentor": {"sem_seg"},
     "PanopticFPN": {"instances", "sem_seg", "panoptic_seg"},
+    "UnifiedPanopticFPN": {"instances", "sem_seg", "panoptic_seg"},
 }
 
 
@@ -55,8 +64,12 @@ def build_evaluators(
     evaluators = EVALUATORS[evaluator_type]
     given = OUTPUTS.get(cfg.MODEL.META_ARCHITECTURE)
     if given is not None:
-        for evaluator in evaluators:
+        # The last first: of a panoptic set that is what takes a panoptic model.
+        for evaluator in reversed(evaluators):
             require_output(evaluator.needs, given, dataset_name)
-    return DatasetEvaluators(
-        [evaluator.from_config(cfg, dataset_name, output_dir) for evaluator in evaluators]
+    *others, last = (
+        evaluator.from_config(cfg, dataset_name, output_dir) for evaluator in evaluators
     )
+    if isinstance(last, PanopticEvaluator):
+        return PanopticEvaluators(last, others)
+    return DatasetEvaluators([*others, last])

@@ -281,18 +281,25 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
     and the benchmark's server take.
     """
 
-    def __init__(self, dataset_name: str, *, output_dir: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str | Path | None = None,
+        save_labels: bool = True,
+    ) -> None:
         """
         Args:
             dataset_name: a registered set with Cityscapes' layout, whose dicts have
                 `instance_ids_file_name` beside what `SemSegEvaluator` takes, and whose values are
                 Cityscapes' label ids.
             output_dir: folder of what is saved; None to save nothing.
+            save_labels: see `SemSegEvaluator`.
 
         Raises:
             UserError: the set's metadata don't give each class a label id of Cityscapes.
         """
-        super().__init__(dataset_name, output_dir=output_dir)
+        super().__init__(dataset_name, output_dir=output_dir, save_labels=save_labels)
         if not np.isin(self._values, _SCORED_IDS).all():
             raise UserError(
                 f"{dataset_name} is scored by the Cityscapes protocol, but its classes have the "

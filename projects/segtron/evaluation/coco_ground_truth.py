@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pycocotools.mask as mask_util
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 from pycocotools.coco import COCO
 
 from segtron.data.coco import standard_segmentation
+from segtron.data.panoptic import annotations_of
 from segtron.evaluation.masks import as_rle
-from segtron.evaluation.model_output import thing_category_ids
+from segtron.evaluation.model_output import is_panoptic, known_metadata, thing_category_ids
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,13 @@ def load_coco_ground_truth(dataset_name: str) -> CocoGroundTruth:
     """The ground truth of a registered set.
 
     Where the set comes from a COCO JSON this is the JSON itself, with its official areas and crowd
-    flags; else it is made from the set's dicts, in memory.
+    flags; else it is made from the set's dicts, in memory. A panoptic set's JSON of instances may
+    be missing: its segments are instances, too.
     """
-    metadata = MetadataCatalog.get(dataset_name)
+    metadata = known_metadata(dataset_name, "thing_classes")
     category_ids = thing_category_ids(dataset_name).tolist()
     json_file = metadata.get("json_file")
-    if json_file is not None:
+    if json_file is not None and (not is_panoptic(dataset_name) or PathManager.exists(json_file)):
         with PathManager.open(json_file, "rb") as file:
             content = json.load(file)
         images = [
@@ -105,7 +107,7 @@ def _from_dicts(dicts: list[dict], category_ids: list[int]) -> tuple[list[dict],
     ]
     annotations = []
     for entry in dicts:
-        for instance in entry.get("annotations", []):
+        for instance in annotations_of(entry):
             annotation = {
                 "image_id": entry["image_id"],
                 "category_id": category_ids[instance["category_id"]],

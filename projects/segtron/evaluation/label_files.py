@@ -51,7 +51,7 @@ def label_file(output_dir: str | Path, image_id: Hashable) -> Path:
 
     Args:
         output_dir: the folder that the evaluator was given.
-        image_id: the image's id; if it ends like the name of an image file, without that.
+        image_id: see `png_of_image`.
 
     Raises:
         UserError: the id leads out of the folder.
@@ -59,6 +59,19 @@ def label_file(output_dir: str | Path, image_id: Hashable) -> Path:
     Example:
         >>> label_file("out", "aachen/frame_1.jpg")
         PosixPath('out/labels/aachen/frame_1.png')
+    """
+    return png_of_image(Path(output_dir) / LABELS_FOLDER, image_id)
+
+
+def png_of_image(folder: Path, image_id: Hashable) -> Path:
+    """The PNG that holds what was predicted in an image.
+
+    Args:
+        folder: where it lies.
+        image_id: the image's id; if it ends like the name of an image file, without that.
+
+    Raises:
+        UserError: the id leads out of the folder.
     """
     name = PurePosixPath(str(image_id))
     if name.is_absolute() or ".." in name.parts or not name.name:
@@ -68,7 +81,7 @@ def label_file(output_dir: str | Path, image_id: Hashable) -> Path:
         )
     if name.suffix.lower() in IMAGE_SUFFIXES:
         name = name.with_suffix("")
-    return Path(output_dir) / LABELS_FOLDER / name.with_name(f"{name.name}.png")
+    return folder / name.with_name(f"{name.name}.png")
 
 
 class LabelFiles:

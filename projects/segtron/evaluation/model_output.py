@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import math
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -11,14 +12,30 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
+from segtron.data.classes import class_metadata
+from segtron.data.panoptic import VOID
 from segtron.errors import UserError
 from segtron.evaluation.label_files import label_values
+from segtron.evaluation.panoptic_quality import Category
 
 # What a model's output of a kind is called, and which models give it.
 _KINDS = {
     "instances": ("instances", "a model with instances"),
     "sem_seg": ("semantic segmentation", "a model with a semantic head"),
+    "panoptic_seg": ("panoptic segmentation", "a panoptic model"),
 }
+
+
+def known_metadata(dataset_name: str, key: str) -> Metadata:
+    """A data set's classes as models number them (`segtron.data.classes.class_metadata`).
+
+    Args:
+        dataset_name: a registered set. It is read if it doesn't name its classes before.
+        key: what has to be known, such as "thing_classes".
+    """
+    if MetadataCatalog.get(dataset_name).get(key) is None:
+        DatasetCatalog.get(dataset_name)  # many loaders name the classes only as they read the data
+    return class_metadata(dataset_name)
 
 
 def thing_category_ids(dataset_name: str) -> np.ndarray:
@@ -27,7 +44,7 @@ def thing_category_ids(dataset_name: str) -> np.ndarray:
     Returns:
         (K,) int64: at i the dataset's id of the class that the model calls i.
     """
-    metadata = _metadata_with(dataset_name, "thing_classes")
+    metadata = known_metadata(dataset_name, "thing_classes")
     to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
     if to_contiguous is None:
         return np.arange(len(metadata.thing_classes))
@@ -37,19 +54,69 @@ def thing_category_ids(dataset_name: str) -> np.ndarray:
 
 def stuff_class_values(dataset_name: str) -> np.ndarray:
     """See `segtron.evaluation.label_files.label_values`, here for all K classes of a data set."""
-    metadata = _metadata_with(dataset_name, "stuff_classes")
+    metadata = known_metadata(dataset_name, "stuff_classes")
     return label_values(metadata, len(metadata.stuff_classes))
 
 
-def _metadata_with(dataset_name: str, key: str) -> Metadata:
+def is_panoptic(dataset_name: str) -> bool:
+    """Whether a data set is scored by its panoptic segmentation, as its evaluator type says."""
+    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type") or ""
+    return evaluator_type.endswith("panoptic_seg")
+
+
+def panoptic_categories(dataset_name: str) -> list[Category]:
+    """The classes of a panoptic set by the ids that its own files have for them, ascending."""
+    known_metadata(dataset_name, "thing_classes")
     metadata = MetadataCatalog.get(dataset_name)
-    if metadata.get(key) is None:
-        DatasetCatalog.get(dataset_name)  # many loaders name the classes only as they read the data
-    return metadata
+    return sorted(
+        Category(dataset_id, metadata.get(f"{kind}_classes")[contiguous], kind == "thing")
+        for kind in ("thing", "stuff")
+        for dataset_id, contiguous in _panoptic_ids(metadata, kind).items()
+    )
+
+
+def dataset_segments(
+    segments_info: Iterable[Mapping[str, Any]], dataset_name: str
+) -> list[dict[str, Any]]:
+    """Segments by the ids that a panoptic set's own files have for its classes.
+
+    Args:
+        segments_info: with `isthing` and `category_id`, in Detectron2's numbering: that of
+            `thing_classes` for things and that of `stuff_classes` for stuff.
+        dataset_name: the set.
+
+    Returns:
+        The same with the data set's ids as `category_id`.
+
+    Raises:
+        UserError: a segment has a class that the set doesn't have.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    things, stuff = (
+        {contiguous: i for i, contiguous in _panoptic_ids(metadata, kind).items()}
+        for kind in ("thing", "stuff")
+    )
+    segments = []
+    for segment in segments_info:
+        is_thing, category = bool(segment["isthing"]), int(segment["category_id"])
+        if category not in (things if is_thing else stuff):
+            raise UserError(
+                f"a segment is of the {'thing' if is_thing else 'stuff'} class number {category}, "
+                f"which {dataset_name} doesn't have; take a model that was trained on the classes "
+                "of this set"
+            )
+        segments.append({**segment, "category_id": (things if is_thing else stuff)[category]})
+    return segments
+
+
+def _panoptic_ids(metadata: Metadata, kind: Literal["thing", "stuff"]) -> dict[int, int]:
+    return metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {}
 
 
 def require_output(
-    needed: Literal["instances", "sem_seg"], given: Container[str], dataset_name: str
+    needed: Literal["instances", "sem_seg", "panoptic_seg"],
+    given: Container[str],
+    dataset_name: str,
 ) -> None:
     """Make sure that a model gives what a dataset is scored by.
 
@@ -115,3 +182,54 @@ def predicted_sem_seg(output: dict[str, Any], dataset_name: str, num_classes: in
             "checkpoint from before the training diverged"
         )
     return classes.to(torch.uint8).cpu().numpy()
+
+
+def predicted_panoptic(
+    output: dict[str, Any], dataset_name: str
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """The segments that a model found in one image.
+
+    Args:
+        output: with "panoptic_seg" in either of Detectron2's forms: ids and `segments_info`; or
+            class * `label_divisor` + number, -1 in void, and None.
+        dataset_name: a panoptic set.
+
+    Returns:
+        (H, W) int32, segment ids, 0 in void; and for each segment `id`, `category_id` (the data
+        set's own), `isthing` and, if the model gives one, `score`.
+
+    Raises:
+        UserError: the model gives no segments, or a class that the data set doesn't have, or a
+            score that is no number.
+    """
+    require_output("panoptic_seg", output, dataset_name)
+    ids, segments_info = output["panoptic_seg"]
+    ids = ids.cpu().numpy().astype(np.int32)
+    if segments_info is None:
+        ids, segments_info = _numbered(ids, MetadataCatalog.get(dataset_name))
+    segments = [
+        {
+            "id": int(segment["id"]),
+            "category_id": segment["category_id"],
+            "isthing": bool(segment["isthing"]),
+        }
+        | ({"score": float(segment["score"])} if segment.get("score") is not None else {})
+        for segment in dataset_segments(segments_info, dataset_name)
+    ]
+    if not all(math.isfinite(segment.get("score", 0)) for segment in segments):
+        raise UserError(
+            f"{dataset_name}: a predicted segment has a score that is no number; take a checkpoint "
+            "from before the training diverged"
+        )
+    return ids, segments
+
+
+def _numbered(codes: np.ndarray, metadata: Metadata) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Ids and segments of a map of classes and numbers in one, (H, W) int32, -1 in void."""
+    things = set(_panoptic_ids(metadata, "thing").values())
+    ids = codes + 1  # void becomes `VOID`
+    segments = []
+    for segment_id in np.unique(ids[ids != VOID]).tolist():
+        category = (segment_id - 1) // metadata.label_divisor
+        segments.append({"id": segment_id, "category_id": category, "isthing": category in things})
+    return ids, segments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -145,6 +146,92 @@ class CityscapesSemSegScores:
         )
 
 
+@dataclass(frozen=True)
+class PanopticScores:
+    """What a panoptic segmentation is worth.
+
+    Attributes:
+        num_images: images scored.
+        overall: "PQ", "SQ", "RQ" averaged over classes, "PQ_th", ... over things, "PQ_st", ... over
+            stuff; in percent, nan where no class counts. A class counts if it is present or
+            predicted at all.
+        per_class: class name -> "PQ", "SQ", "RQ" in percent, nan for a class that doesn't count.
+        is_thing: class name -> whether it is a thing.
+        num_ground_truth: class name -> segments of the ground truth that had to be found.
+        num_predicted: class name -> predicted segments.
+    """
+
+    protocol: ClassVar[str] = "Panoptic quality"
+    num_images: int
+    overall: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    is_thing: dict[str, bool]
+    num_ground_truth: dict[str, int]
+    num_predicted: dict[str, int]
+
+    def as_results(self) -> dict[str, float]:
+        """The flat form of Detectron2's writers: "PQ", ..., "RQ_st", "PQ-person", ..."""
+        return _flat(self.overall, self.per_class, ("PQ",))
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers in a form that JSON has, undefined ones as None: "PQ", ..., "num_images" and
+        "per_class", by name "PQ", "SQ", "RQ", "ground_truth" and "predicted" (segments)."""
+        return {
+            **_defined(self.overall),
+            "num_images": self.num_images,
+            "per_class": {
+                name: {
+                    **_defined(row),
+                    "ground_truth": self.num_ground_truth[name],
+                    "predicted": self.num_predicted[name],
+                }
+                for name, row in self.per_class.items()
+            },
+        }
+
+    def table(self, columns: Mapping[str, Mapping[str, float]]) -> str:
+        """All scores with what else is known of the same rows.
+
+        Args:
+            columns: heading -> row -> percent. Rows are "all", "things", "stuff" and the classes;
+                those that a column lacks stay empty in it.
+        """
+        things = [name for name, is_thing in self.is_thing.items() if is_thing]
+        stuff = [name for name, is_thing in self.is_thing.items() if not is_thing]
+        groups = (
+            ("all", "", [*self.per_class]),
+            ("things", "_th", things),
+            ("stuff", "_st", stuff),
+        )
+        metrics = ("PQ", "SQ", "RQ")
+        rows = [
+            (name, {metric: self.overall[metric + suffix] for metric in metrics}, members)
+            for name, suffix, members in groups
+        ]
+        rows += [(name, scores, [name]) for name, scores in self.per_class.items()]
+        table = _table(
+            ["class", *metrics, *columns, "ground truth", "predicted"],
+            [
+                [
+                    name,
+                    *(_percent(scores[metric]) for metric in metrics),
+                    *(_percent(column.get(name, math.nan)) for column in columns.values()),
+                    sum(self.num_ground_truth[member] for member in members),
+                    sum(self.num_predicted[member] for member in members),
+                ]
+                for name, scores, members in rows
+            ],
+        )
+        return (
+            f"{self.protocol}: {self.num_images} images, "
+            f"{sum(self.num_ground_truth.values())} ground-truth segments, "
+            f"{sum(self.num_predicted.values())} predicted segments, scores in percent\n{table}"
+        )
+
+    def __str__(self) -> str:
+        return self.table({})
+
+
 def _flat(
     overall: dict[str, float], per_class: dict[str, dict[str, float]], metrics: tuple[str, ...]
 ) -> dict[str, float]:
@@ -154,6 +241,10 @@ def _flat(
             f"{metric}-{name}": row[metric] for name, row in per_class.items() if metric in row
         }
     return results
+
+
+def _defined(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
 
 
 def _percent(value: float) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
 from segtron.data.sem_seg import IGNORED, MAX_CLASSES, read_sem_seg
@@ -30,7 +29,12 @@ from segtron.evaluation.confusion import (
 )
 from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.label_files import LabelFiles, write_labels
-from segtron.evaluation.model_output import predicted_sem_seg, stuff_class_values
+from segtron.evaluation.model_output import (
+    is_panoptic,
+    known_metadata,
+    predicted_sem_seg,
+    stuff_class_values,
+)
 from segtron.evaluation.scores import SemSegScores
 
 logger = logging.getLogger(__name__)
@@ -187,22 +191,32 @@ class SemSegEvaluator(DatasetEvaluator):
 
     needs = "sem_seg"
 
-    def __init__(self, dataset_name: str, *, output_dir: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        dataset_name: str,
+        *,
+        output_dir: str | Path | None = None,
+        save_labels: bool = True,
+    ) -> None:
         """
         Args:
             dataset_name: a registered set whose dicts have what `segtron.data.sem_seg.read_sem_seg`
                 takes.
             output_dir: folder of what is saved; None to save nothing.
+            save_labels: whether the predicted classes are saved, not only how often each was taken
+                for which.
 
         Raises:
             UserError: the set has too many classes.
         """
         self._dataset_name = dataset_name
         self._output_dir = output_dir
-        self._label_files = LabelFiles(output_dir, dataset_name) if output_dir else None
+        self._label_files = (
+            LabelFiles(output_dir, dataset_name) if output_dir and save_labels else None
+        )
         # What the data set's label files have for each class.
         self._values = stuff_class_values(dataset_name)
-        self._class_names = MetadataCatalog.get(dataset_name).stuff_classes
+        self._class_names = known_metadata(dataset_name, "stuff_classes").stuff_classes
         if len(self._class_names) > MAX_CLASSES:
             raise UserError(
                 f"{dataset_name} has {len(self._class_names)} classes; semantic segmentation is "
@@ -214,7 +228,8 @@ class SemSegEvaluator(DatasetEvaluator):
     def from_config(
         cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> SemSegEvaluator:
-        return cls(dataset_name, output_dir=output_dir)
+        # Of a panoptic set nothing is saved unasked, and then its own files hold the classes, too.
+        return cls(dataset_name, output_dir=output_dir, save_labels=not is_panoptic(dataset_name))
 
     def reset(self) -> None:
         self._metric = SemSegMetric(self._class_names)
