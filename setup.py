@@ -24,6 +24,7 @@ INSTALL_REQUIRES = [
     "cityscapesscripts>=2.2",
     "fvcore",
     "iopath",
+    "jinja2",
     "matplotlib>=3.8",
     "PyYAML",
     "tabulate",
@@ -52,5 +53,6 @@ setup(
     python_requires=">=3.11",
     packages=find_packages("projects"),
     package_dir={"": "projects"},
+    package_data={"segtron.visualization": ["templates/*.html"]},
     install_requires=INSTALL_REQUIRES + opencv_requirement(),
 )

@@ -57,7 +57,7 @@ def parse_args() -> argparse.Namespace:
         type=command_line.fraction,
         metavar="T",
         help="lowest score of an instance, 0 to 1 (default: TEST.DRAW_SCORE_THRESH for overlays, "
-        "all that the model gives for other files)",
+        "all that the model gives for other files); panoptic segments stay as the model gives them",
     )
     parser.add_argument(
         "--batch-size",

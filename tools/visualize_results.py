@@ -12,6 +12,7 @@ from detectron2.utils.logger import setup_logger
 from segtron import command_line
 from segtron.config import load_config
 from segtron.errors import UserError
+from segtron.visualization.report import REPORT_FILE
 from segtron.visualization.results import last_scores, visualize_results
 
 
@@ -64,7 +65,10 @@ def main() -> None:
     for score in last_scores(args.output_dir / "metrics.json"):
         print(score)
     for folder in folders:
-        print(f"pictures, worst first, are in {folder}; {folder / 'overview.png'} shows the worst")
+        print(
+            f"pictures, worst first, are in {folder}; {folder / 'overview.png'} shows the worst, "
+            f"{folder / REPORT_FILE} all of them side by side with the ground truth"
+        )
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultPredictor
 
 from segtron.config import load_config
+from segtron.config.defaults import get_default_config
 from segtron.data.image_io import read_image
 from segtron.errors import UserError
 from segtron.inference import (
     ImageFile,
     Predictor,
     build_sinks,
+    category_ids,
     find_images,
     model_metadata,
     predict_files,
@@ -112,6 +114,23 @@ def test_classes_have_names_with_the_data_and_without(tiny_run, tmp_path):
         ["DATASETS.REGISTER", "[]", "DATASETS.TRAIN", "()", "DATASETS.TEST", "()"],
     )
     assert model_metadata(nameless).get("thing_classes") is None
+
+
+def test_panoptic_models_have_names_with_the_data_and_without():
+    with_data = ["DATASETS.TEST", "('toytown_panoptic_val',)"]
+    without = ["DATASETS.THING_CLASSES", "['fig']", "DATASETS.STUFF_CLASSES", "['sky', 'fig']"]
+    without += ["MODEL.SEM_SEG_HEAD.THING_CLASSES", "[1]"]
+    base = get_default_config()
+    known, unknown = base.clone(), base.clone()
+    known.merge_from_list(with_data)
+    unknown.merge_from_list(without)
+    metadata = model_metadata(known)
+    assert len(metadata.panoptic_classes) == len(metadata.stuff_classes) == 19
+    assert metadata.thing_classes == metadata.panoptic_classes[11:]
+    assert category_ids(metadata, 2) == [24, 25]
+    metadata = model_metadata(unknown)
+    assert metadata.panoptic_classes == metadata.stuff_classes == ["sky", "fig"]
+    assert metadata.thing_classes == ["fig"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])

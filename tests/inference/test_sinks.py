@@ -14,6 +14,8 @@ from detectron2.structures import Boxes, Instances
 from PIL import Image
 from pycocotools.coco import COCO
 
+from segtron.data.coco_panoptic import read_coco_panoptic
+from segtron.data.panoptic_png import read_panoptic_png
 from segtron.errors import UserError
 from segtron.inference import ImageFile, Prediction, build_sinks, category_ids
 
@@ -41,7 +43,7 @@ def write(name, tmp_path, predictions, metadata=METADATA, draw_score=0.5, save_s
     with sink.opened():
         for one in predictions:
             sink.write(one)
-    assert sink.targets([one.file for one in predictions]) == [
+    assert sorted(sink.targets([one.file for one in predictions])) == [
         path for path in sorted(tmp_path.rglob("*")) if path.is_file()
     ]
 
@@ -126,7 +128,9 @@ def test_unknown_classes_go_by_their_number(tmp_path):
 
 
 def test_unknown_sinks_are_refused(tmp_path):
-    with pytest.raises(UserError, match="'video' is unknown; known are overlay, coco, csv, labels"):
+    with pytest.raises(
+        UserError, match="'video' is unknown; known are overlay, coco, csv, labels, panoptic"
+    ):
         build_sinks(["coco", "video"], tmp_path, METADATA, draw_score=0, save_score=0)
 
 
@@ -135,8 +139,13 @@ def test_unknown_sinks_are_refused(tmp_path):
     [
         ("coco", ["sem_seg"], "predicts sem_seg but no instances, .* coco .*: overlay, labels$"),
         ("csv", ["sem_seg"], "predicts sem_seg but no instances, .* csv .*: overlay, labels$"),
+        ("panoptic", ["instances"], "but no panoptic_seg, .* panoptic .*: overlay, coco, csv$"),
         ("labels", ["instances"], "instances but no sem_seg, .* labels .*: overlay, coco, csv$"),
-        ("overlay", ["proposals"], "proposals but no instances or sem_seg, .*: none$"),
+        (
+            "overlay",
+            ["proposals"],
+            "proposals but no panoptic_seg or instances or sem_seg, .*: none$",
+        ),
     ],
 )
 def test_sinks_say_what_a_model_can_be_saved_as(tmp_path, name, outputs, message):
@@ -144,7 +153,9 @@ def test_sinks_say_what_a_model_can_be_saved_as(tmp_path, name, outputs, message
     given = Prediction(ImageFile(Path("a.png"), "a.png"), 1, None, dict.fromkeys(outputs))
     with pytest.raises(UserError, match=message):
         sink.check(given)
-    sink.check(replace(given, output=dict.fromkeys([*outputs, "instances", "sem_seg"])))
+    sink.check(
+        replace(given, output=dict.fromkeys([*outputs, "instances", "sem_seg", "panoptic_seg"]))
+    )
 
 
 def semantic(name="sub/ä.jpg", number=1):
@@ -205,3 +216,122 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path):
     with pytest.raises(UserError, match="not finite"), sink.opened():
         sink.write(given)
     assert list(tmp_path.iterdir()) == []
+
+
+PANOPTIC = Metadata(
+    name="panoptic",
+    thing_classes=["fig"],
+    thing_dataset_id_to_contiguous_id={30: 0},
+    stuff_classes=["sky", "fig", "cost in $"],
+    stuff_dataset_id_to_contiguous_id={10: 0, 30: 1, 20: 2},
+    panoptic_classes=["sky", "fig", "cost in $"],
+    panoptic_colors=[(0, 0, 200), (0, 200, 0), (200, 0, 0)],
+)
+
+
+def panoptic(name="sub/ä.jpg", number=1, **more):
+    """Sky, in it a fig; the lower rows are void. A third segment has no pixel."""
+    ids = torch.full((40, 60), 5, dtype=torch.int32)
+    ids[10:20, 5:35] = 300
+    ids[30:] = 0
+    segments = [
+        {"id": 300, "category_id": 1, "isthing": True, "score": 0.25, "instance_id": 0},
+        {"id": 5, "category_id": 0, "isthing": False, "area": 900},
+        {"id": 6, "category_id": 2, "isthing": False, "area": 0},
+    ]
+    image = np.zeros((40, 60, 3), np.uint8)
+    output = {"panoptic_seg": (ids, segments), **more}
+    return Prediction(ImageFile(Path("in") / name, name), number, image, output)
+
+
+def test_panoptic_files_are_cocos(tmp_path):
+    write("panoptic", tmp_path, [panoptic(), panoptic("b.png", 3)], metadata=PANOPTIC)
+    content = read_coco_panoptic(tmp_path / "panoptic.json")
+    assert content["categories"] == [
+        {"id": 10, "name": "sky", "isthing": 0},
+        {"id": 30, "name": "fig", "isthing": 1},
+        {"id": 20, "name": "cost in $", "isthing": 0},
+    ]
+    assert content["images"] == [
+        {"id": 1, "file_name": "sub/ä.jpg", "height": 40, "width": 60},
+        {"id": 3, "file_name": "b.png", "height": 40, "width": 60},
+    ]
+    first, second = content["annotations"]
+    assert (first["image_id"], first["file_name"]) == (1, "sub/ä.png")
+    assert (second["image_id"], second["file_name"]) == (3, "b.png")
+    assert sorted(first["segments_info"], key=lambda s: s["id"]) == [
+        {
+            "category_name": "fig",
+            "id": 1,
+            "category_id": 30,
+            "area": 300,
+            "bbox": [5, 10, 30, 10],
+            "iscrowd": 0,
+            "score": 0.25,
+        },
+        {
+            "category_name": "sky",
+            "id": 2,
+            "category_id": 10,
+            "area": 1500,
+            "bbox": [0, 0, 60, 30],
+            "iscrowd": 0,
+        },
+    ]
+    ids = read_panoptic_png(tmp_path / "panoptic" / "sub" / "ä.png")
+    expected = np.full((40, 60), 2)
+    expected[10:20, 5:35] = 1
+    expected[30:] = 0
+    np.testing.assert_array_equal(ids, expected)
+
+
+def test_the_score_threshold_is_not_for_segments(tmp_path):
+    write("panoptic", tmp_path, [panoptic()], metadata=PANOPTIC, save_score=0.9)
+    (annotation,) = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
+    assert len(annotation["segments_info"]) == 2
+
+
+def test_categories_of_unknown_data_are_counted_from_one(tmp_path):
+    names = {key: PANOPTIC.get(key) for key in ("thing_classes", "panoptic_classes")}
+    write("panoptic", tmp_path / "a", [panoptic()], metadata=Metadata(name="model", **names))
+    content = read_coco_panoptic(tmp_path / "a" / "panoptic.json")
+    assert [(c["id"], c["isthing"]) for c in content["categories"]] == [(1, 0), (2, 1), (3, 0)]
+    # Numbered apart, and with no names at all: stuff comes after the things.
+    apart = panoptic()
+    apart.output["panoptic_seg"][1][0]["category_id"] = 0
+    metadata = Metadata(name="apart", thing_classes=["fig"], stuff_classes=["sky"])
+    write("panoptic", tmp_path / "b", [apart], metadata=metadata)
+    content = read_coco_panoptic(tmp_path / "b" / "panoptic.json")
+    assert content["categories"] == [
+        {"id": 1, "name": "fig", "isthing": 1},
+        {"id": 2, "name": "sky", "isthing": 0},
+    ]
+
+
+def test_nothing_found_is_a_valid_panoptic_file(tmp_path):
+    empty = panoptic()
+    empty.output["panoptic_seg"] = (torch.zeros(40, 60, dtype=torch.int32), [])
+    write("panoptic", tmp_path, [empty], metadata=PANOPTIC)
+    (annotation,) = read_coco_panoptic(tmp_path / "panoptic.json")["annotations"]
+    assert annotation["segments_info"] == []
+    assert not read_panoptic_png(tmp_path / "panoptic" / "sub" / "ä.png").any()
+
+
+def test_a_failure_leaves_no_panoptic_json(tmp_path):
+    (sink,) = build_sinks(["panoptic"], tmp_path, PANOPTIC, draw_score=0, save_score=0)
+    with pytest.raises(RuntimeError), sink.opened():
+        sink.write(panoptic())
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["panoptic"]
+
+
+def test_overlays_of_segments_show_nothing_else(tmp_path):
+    others = {**prediction().output, **semantic().output}
+    write("overlay", tmp_path / "a", [panoptic("a.png")], metadata=PANOPTIC, draw_score=0.9)
+    write("overlay", tmp_path / "b", [panoptic("a.png", **others)], metadata=PANOPTIC, draw_score=0)
+    alone, beside = (np.asarray(Image.open(tmp_path / name / "a.png")) for name in "ab")
+    np.testing.assert_array_equal(alone, beside)
+    red, green, blue = alone[13 * 13, 25 * 13].astype(int)
+    assert green > red and green > blue
+    red, green, blue = alone[13 * 25, 700].astype(int)
+    assert blue > 90 and red == green == 0

@@ -67,10 +67,30 @@ def test_enlarged_maps_have_the_class_with_the_largest_part():
     assert (resize_classes(classes, size) == expected)[clear].all()
 
 
-def test_shrunk_maps_have_the_class_of_most_pixels():
-    classes = np.array([[1, 1, 2, 2], [1, 2, 2, 255], [0, 0, 255, 255], [0, 0, 255, 0]], np.uint8)
-    assert resize_classes(classes, (2, 2)).tolist() == [[1, 2], [0, 255]]
-    assert resize_classes(classes, (4, 4)) is classes
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_shrunk_maps_have_no_new_values(dtype):
+    classes = np.repeat(np.repeat(np.array([[1, 200], [0, 255]], dtype), 4, axis=0), 4, axis=1)
+    shrunk = resize_classes(classes, (4, 2))
+    assert shrunk.dtype == dtype
+    assert shrunk.tolist() == [[1, 200], [1, 200], [0, 255], [0, 255]]
+    assert resize_classes(classes, (8, 8)) is classes
+
+
+@pytest.mark.parametrize("size", [(19, 30), (6, 30), (64, 7)])
+def test_numbers_of_segments_are_enlarged_as_classes_are(size):
+    classes = np.random.default_rng(0).choice([0, 3, 255], (6, 7)).astype(np.uint8)
+    numbers = np.array([0, 0, 0, 700] + [0] * 251 + [60000], np.uint16)
+    enlarged = resize_classes(numbers[classes], size)
+    assert enlarged.dtype == np.uint16
+    np.testing.assert_array_equal(enlarged, numbers[resize_classes(classes, size)])
+
+
+def test_numbers_of_segments_are_painted():
+    numbers = np.full((8, 8), 300, np.uint16)
+    numbers[:, 4:] = 301
+    picture = paint_classes(numbers, (8, 8), {301: (0.0, 1.0, 0.0)}, opacity=1, border_width=1)
+    assert picture[4, 1, 3] == 0
+    assert picture[4, 6].tolist() == [0, 255, 0, 255]
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 5])

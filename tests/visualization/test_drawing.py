@@ -9,6 +9,7 @@ from detectron2.structures import BitMasks, Boxes, BoxMode, Instances
 from matplotlib.legend import Legend
 from PIL import Image
 
+from segtron.data.panoptic_png import write_panoptic_png
 from segtron.data.sem_seg import IdEncoding
 from segtron.visualization.drawing import CLASS_OPACITY, MOST_LABELS, SegmentationVisualizer
 
@@ -249,3 +250,150 @@ def test_a_dict_may_have_classes_and_instances(tmp_path):
     assert is_color(picture[50, 50], [0, 0, 110])
     assert is_color(picture[500, 50], [0, 110, 0])
     assert not is_color(picture[280, 480], [0, 110, 0])
+
+
+# As `segtron.data.classes.class_metadata` has it: two things among three classes.
+UNIFIED = Metadata(
+    name="unified",
+    thing_classes=["fig", "cost in $"],
+    stuff_classes=["sky", "fig", "cost in $"],
+    panoptic_classes=["sky", "fig", "cost in $"],
+    panoptic_colors=[(0, 0, 200), (0, 200, 0), (200, 0, 0)],
+    label_divisor=1000,
+)
+
+
+def two_figs_below_the_sky():
+    """Sky of the id 7, two figs side by side of the ids 3 and 90000, void in the last rows."""
+    ids = np.full((600, 1000), 7, np.int64)
+    ids[200:400, 100:400] = 3
+    ids[200:400, 400:700] = 90000
+    ids[500:] = 0
+    segments = [
+        {"id": 3, "category_id": 1, "isthing": True, "score": 0.876},
+        {"id": 7, "category_id": 0, "isthing": False, "area": 1},
+        {"id": 90000, "category_id": 1, "isthing": True},
+    ]
+    return ids, segments
+
+
+def panoptic_visualizer(metadata=UNIFIED):
+    return SegmentationVisualizer(np.zeros((600, 1000, 3), np.uint8), metadata)
+
+
+def test_segments_have_the_colours_of_their_classes():
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_panoptic_seg(*two_figs_below_the_sky()).get_image()
+    assert is_color(picture[5:100, 5:995], [0, 0, 200 * CLASS_OPACITY])
+    figs = [picture[300, x].astype(int) for x in (150, 650)]
+    for red, green, blue in figs:
+        assert green > red and green > blue
+    # Things of one class differ, and a white line parts them.
+    assert np.abs(figs[0] - figs[1]).max() > 20
+    assert picture[250:350, 398:402].min(axis=2).max(axis=1).min() > 100
+    hatched = picture[510:590, 10:990]
+    assert len(np.unique(hatched)) > 2 and (hatched.min(axis=2) == hatched.max(axis=2)).all()
+    assert texts(drawn) == ["fig 0.88", "fig"]
+
+
+@pytest.mark.parametrize("kind", [torch.from_numpy, lambda ids: ids.astype(np.int32)])
+def test_maps_of_segments_may_be_of_any_integers(kind):
+    ids, segments = two_figs_below_the_sky()
+    expected = panoptic_visualizer().draw_panoptic_seg(ids, segments).get_image()
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_panoptic_seg_predictions(panoptic_seg=kind(ids), segments_info=segments)
+    np.testing.assert_array_equal(picture.get_image(), expected)
+
+
+def test_segments_may_come_as_numbers_of_classes():
+    ids, _ = two_figs_below_the_sky()
+    codes = np.select([ids == 3, ids == 90000, ids == 7], [1001, 1002, 0], -1)
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_panoptic_seg(torch.from_numpy(codes), None).get_image()
+    assert texts(drawn) == ["fig", "fig"]
+    assert is_color(picture[5:100, 5:995], [0, 0, 200 * CLASS_OPACITY])
+    drawn.draw_panoptic_shares(codes, None)
+    assert legend_texts(drawn) == ["sky  63.3 %", "fig: 2  20.0 %", "void  16.7 %"]
+    # Detectron2's own metadata: both kinds name all classes.
+    raw = Metadata(
+        name="raw",
+        thing_classes=["sky", "fig", "cost in $"],
+        stuff_classes=["sky", "fig", "cost in $"],
+        thing_dataset_id_to_contiguous_id={11: 1, 12: 2},
+        label_divisor=1000,
+    )
+    drawn = panoptic_visualizer(raw)
+    drawn.draw_panoptic_seg(codes, None)
+    drawn.draw_panoptic_shares(codes, None)
+    assert texts(drawn) == ["fig", "fig"]
+    assert legend_texts(drawn)[:2] == ["sky  63.3 %", "fig: 2  20.0 %"]
+
+
+def test_things_and_stuff_may_be_numbered_apart():
+    ids, segments = two_figs_below_the_sky()
+    segments[0]["category_id"] = segments[2]["category_id"] = 0
+    apart = Metadata(
+        name="apart", thing_classes=["fig"], stuff_classes=["sky"], stuff_colors=[(90, 0, 0)]
+    )
+    drawn = panoptic_visualizer(apart)
+    picture = drawn.draw_panoptic_seg(ids, segments).get_image()
+    drawn.draw_panoptic_shares(ids, segments)
+    assert texts(drawn) == ["fig 0.88", "fig"]
+    assert legend_texts(drawn)[:2] == ["sky  63.3 %", "fig: 2  20.0 %"]
+    assert is_color(picture[5:100, 500:995], [90 * CLASS_OPACITY, 0, 0])
+
+
+def test_small_segments_can_be_left_out():
+    ids, segments = two_figs_below_the_sky()
+    ids[50:60, 50:60] = 8
+    segments.append({"id": 8, "category_id": 2, "isthing": True})
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_panoptic_seg(ids, segments, area_threshold=101, alpha=0.5).get_image()
+    assert is_color(picture[53:57, 53:57], [0, 0, 0])
+    assert is_color(picture[5:40, 5:995], [0, 0, 100])
+    assert texts(drawn) == ["fig 0.88", "fig"]
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_panoptic_seg(ids, segments, area_threshold=100).get_image()
+    assert picture[55, 55, 0] > 90
+    assert "cost in $" in texts(drawn)
+
+
+def test_many_things_have_no_labels():
+    ids = np.zeros((600, 1000), np.int64)
+    segments = []
+    for i in range(MOST_LABELS + 1):
+        ids[100:105, 10 * i : 10 * i + 5] = i + 1
+        segments.append({"id": i + 1, "category_id": i % 2 + 1, "isthing": True})
+    drawn = panoptic_visualizer()
+    drawn.draw_panoptic_seg(ids, segments)
+    drawn.draw_panoptic_shares(ids, segments)
+    assert texts(drawn) == []
+    assert legend_texts(drawn) == ["void  99.9 %", "fig: 16  0.1 %", "cost in $: 15  0.1 %"]
+
+
+@pytest.mark.parametrize("segments", [[], [{"id": 4, "category_id": 0, "isthing": False}]])
+def test_segments_may_be_missing(segments):
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_panoptic_seg(np.zeros((600, 1000), np.int32), segments).get_image()
+    assert (picture.min(axis=2) == picture.max(axis=2)).all() and picture.max() > 100
+
+
+def test_a_dict_may_have_segments(tmp_path):
+    ids, segments = two_figs_below_the_sky()
+    segments[1].pop("area")
+    segments[2]["iscrowd"] = 1
+    write_panoptic_png(tmp_path / "a.png", ids)
+    record = {
+        "file_name": "a.jpg",
+        "height": 600,
+        "width": 1000,
+        "pan_seg_file_name": str(tmp_path / "a.png"),
+        "segments_info": segments,
+        "sem_seg_file_name": "not read.png",
+    }
+    drawn = panoptic_visualizer()
+    picture = drawn.draw_dataset_dict(record).get_image()
+    assert texts(drawn) == ["fig 0.88"]
+    crowd = picture[210:390, 410:690]
+    assert len(np.unique(crowd)) > 2 and (crowd.min(axis=2) == crowd.max(axis=2)).all()
+    assert is_color(picture[5:100, 500:995], [0, 0, 200 * CLASS_OPACITY])

@@ -89,3 +89,27 @@ def test_classes_and_instances_are_drawn_together():
     assert blue > 90 and red == 0
     red, _, blue = overlay[250, 250]
     assert (red, blue) != (0, overlay[500, 500][2])
+
+
+@pytest.mark.parametrize(
+    ("split", "source"), [("train", "model"), ("test", "model"), ("test", "annotation")]
+)
+def test_segments_are_drawn_beside_the_image(panoptic_run, tmp_path, split, source):
+    cfg = load_config(panoptic_run / "config.yaml", ["INPUT.RANDOM_FLIP", "none"])
+    _, written = visualize_data(cfg, tmp_path / "out", split=split, source=source, number=1)
+    sheet = np.asarray(Image.open(written)).astype(int)
+    overlay = sheet[-8 - 512 : -8, -8 - 768 : -8]
+    red, green, blue = overlay[500, 400]  # road
+    assert green > red == blue
+    red, green, blue = overlay[180, 300]  # the second car
+    assert blue > 1.3 * red and blue > 1.3 * green
+    hatched = overlay[4:60, 400:760]
+    assert len(np.unique(hatched)) > 2 and (hatched.max(axis=2) == hatched.min(axis=2)).all()
+
+
+def test_crowds_are_hatched_as_they_are_stored(panoptic_run, tmp_path):
+    cfg = load_config(panoptic_run / "config.yaml")
+    _, written = visualize_data(cfg, tmp_path / "out", split="test", source="annotation", number=1)
+    overlay = np.asarray(Image.open(written)).astype(int)[-8 - 512 : -8, -8 - 768 : -8]
+    crowd = overlay[330:440, 40:150]
+    assert len(np.unique(crowd)) > 2 and (crowd.max(axis=2) == crowd.min(axis=2)).all()

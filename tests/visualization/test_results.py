@@ -59,6 +59,13 @@ def test_the_worst_image_comes_first(run):
         "001_q0.67_a.png",
         "002_q1.00_b.png",
         "overview.png",
+        "panels",
+        "report.html",
+    ]
+    assert sorted(path.name for path in (folder / "panels").iterdir()) == [
+        f"{name}_{panel}.jpg"
+        for name in ("001_q0.67_a", "002_q1.00_b")
+        for panel in ("ground_truth", "image", "prediction")
     ]
 
 
@@ -75,7 +82,8 @@ def test_older_pictures_are_replaced(run):
     cfg = load_config(run / "config.yaml")
     visualize_results(cfg, run, number=5, min_score=0.5)
     (folder,) = visualize_results(cfg, run, number=1, min_score=0.5)
-    assert sorted(path.name for path in folder.iterdir()) == ["001_q0.67_a.png", "overview.png"]
+    assert sorted(path.name for path in folder.glob("*.png")) == ["001_q0.67_a.png", "overview.png"]
+    assert len(list((folder / "panels").iterdir())) == 3
 
 
 def test_results_of_other_data_are_refused(run):
@@ -113,7 +121,15 @@ def test_found_missed_invented_and_confused_have_their_colours():
     ]
     metadata = Metadata(name="test", thing_classes=["fig", "date"])
     image = np.zeros((64, 96, 3), np.uint8)
-    sheet, errors = draw_instance_comparison(image, annotations, predictions, match, metadata)
+    comparison = draw_instance_comparison(image, annotations, predictions, match, metadata)
+    sheet, errors = comparison.sheet(), comparison.panels[-1].picture
+    assert comparison.facts == {
+        "quality": "0.33",
+        "found": "1",
+        "missed": "1",
+        "invented": "1",
+        "wrong class": "1",
+    }
     scale = errors.shape[0] / 64
     assert sheet.shape[1] > 3 * errors.shape[1]
 
@@ -132,7 +148,7 @@ def test_found_missed_invented_and_confused_have_their_colours():
 
 def test_pictures_can_be_opened(run):
     (folder,) = visualize_results(load_config(run / "config.yaml"), run, number=5, min_score=0.5)
-    for path in folder.iterdir():
+    for path in (*folder.glob("*.png"), *folder.glob("panels/*")):
         with Image.open(path) as image:
             image.load()
 
@@ -147,6 +163,8 @@ def test_last_scores_name_their_protocol(tmp_path: Path) -> None:
         '"cityscapes_sem_seg/iIoU": 50.0}\n'
         '{"iteration": 2, "total_loss": 1.0}\n'
     )
+    assert last_scores(metrics, "a") == last_scores(metrics)
+    assert len(last_scores(metrics, "b")) == 3
     assert last_scores(metrics) == [
         "segm/AP 36.2 by COCO's protocol",
         "a/cityscapes_segm/AP 30.0 by Cityscapes' protocol",

@@ -33,16 +33,18 @@ def test_the_worst_image_comes_first(semantic_run):
     (folder,) = draw(semantic_run)
     assert folder == semantic_run / "visualizations" / "fields"
     # In a.png grass has an IoU of one half and the other class of nothing.
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.glob("*.png")) == [
         "001_q0.25_a.png",
         "002_q1.00_b.png",
         "overview.png",
     ]
-    for path in folder.iterdir():
+    panels = list(folder.glob("panels/*"))
+    assert len(panels) == 8
+    for path in (*folder.glob("*.png"), *panels):
         with Image.open(path) as image:
             image.load()
     draw(semantic_run, number=1)
-    assert sorted(path.name for path in folder.iterdir()) == ["001_q0.25_a.png", "overview.png"]
+    assert sorted(path.name for path in folder.glob("*.png")) == ["001_q0.25_a.png", "overview.png"]
 
 
 def test_images_without_a_labelled_pixel_come_last(semantic_run):
@@ -83,6 +85,7 @@ def test_a_set_may_have_classes_and_instances(semantic_run):
     assert folders == [base / "instances", base / "classes"]
     for folder in folders:
         assert (folder / "overview.png").is_file()
+        assert f"<h1>fields: {folder.name}</h1>" in (folder / "report.html").read_text()
     assert sorted(path.name for path in base.iterdir()) == ["classes", "instances"]
 
 
@@ -98,7 +101,8 @@ def comparison():
 
 
 def test_errors_have_the_colour_of_what_was_predicted(comparison):
-    sheet, errors = draw_semantic_comparison(*comparison, METADATA)
+    drawn = draw_semantic_comparison(*comparison, METADATA)
+    sheet, errors = drawn.sheet(), drawn.panels[-1].picture
     assert errors.shape == (600, 1000, 3)
     assert sheet.shape[0] > 1200 and sheet.shape[1] > 2000
     red, green, blue = errors[250, 200].astype(int)
@@ -111,7 +115,7 @@ def test_errors_have_the_colour_of_what_was_predicted(comparison):
 
 
 def test_panels_say_what_is_where(comparison, monkeypatch):
-    visualizers, titles = [], []
+    visualizers = []
 
     class Remembered(SegmentationVisualizer):
         def __init__(self, *args, **kwargs):
@@ -120,8 +124,7 @@ def test_panels_say_what_is_where(comparison, monkeypatch):
 
     module = "segtron.visualization.semantic_comparison"
     monkeypatch.setattr(f"{module}.SegmentationVisualizer", Remembered)
-    monkeypatch.setattr(f"{module}.side_by_side", lambda pictures, given: titles.extend(given))
-    draw_semantic_comparison(*comparison, METADATA)
+    drawn = draw_semantic_comparison(*comparison, METADATA)
     legends = [
         [text.get_text() for legend in v.output.ax.findobj(Legend) for text in legend.get_texts()]
         for v in visualizers
@@ -133,7 +136,7 @@ def test_panels_say_what_is_where(comparison, monkeypatch):
         ["road  IoU 60.0 %", "car  IoU 100.0 %", "cost in $  invented"],
         ["road taken for cost in $  24.0 %"],
     ]
-    assert titles == [
+    assert [panel.title for panel in drawn.panels] == [
         "image",
         "ground truth",
         "prediction: mean IoU 80.0 %, pixel accuracy 76.0 %",

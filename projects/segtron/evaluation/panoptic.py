@@ -27,7 +27,7 @@ from segtron.evaluation.model_output import (
     panoptic_categories,
     predicted_panoptic,
 )
-from segtron.evaluation.panoptic_files import SavedSegments
+from segtron.evaluation.panoptic_files import PANOPTIC_JSON, SavedSegments
 from segtron.evaluation.panoptic_quality import Category, PanopticQualityMetric, match_segments
 from segtron.evaluation.scores import PanopticScores
 
@@ -149,7 +149,16 @@ class PanopticEvaluator(DatasetEvaluator):
     def from_config(
         cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> PanopticEvaluator:
-        return cls(dataset_name, output_dir=output_dir if cfg.TEST.SAVE_PANOPTIC else None)
+        if cfg.TEST.SAVE_PANOPTIC:
+            return cls(dataset_name, output_dir=output_dir)
+        if output_dir and (Path(output_dir) / PANOPTIC_JSON).exists():
+            logger.warning(
+                "%s: %s holds the predictions of an earlier evaluation, and this one saves none; "
+                "TEST.SAVE_PANOPTIC True replaces them",
+                PanopticScores.protocol,
+                output_dir,
+            )
+        return cls(dataset_name)
 
     def reset(self) -> None:
         categories = self._ground_truth.categories

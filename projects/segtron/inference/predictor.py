@@ -11,9 +11,10 @@ import detectron2.data.transforms as T
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 from detectron2.data.catalog import Metadata
 
+from segtron.data.classes import class_metadata
 from segtron.data.register import CLASS_KINDS
 from segtron.errors import UserError
 from segtron.modeling.build import build_model
@@ -85,7 +86,7 @@ class Predictor:
 
 
 def model_metadata(cfg: CfgNode) -> Metadata:
-    """What is known of a model's classes.
+    """What is known of a model's classes, in the form that `class_metadata` gives.
 
     Names, colours and ids come from the first test set if it is registered and its annotations can
     be read; else names from DATASETS.THING_CLASSES and DATASETS.STUFF_CLASSES; else there are none.
@@ -99,8 +100,11 @@ def model_metadata(cfg: CfgNode) -> Metadata:
             if any(found.values()) and all(
                 not classes or classes == found[key] for key, classes in wanted.items()
             ):
-                return MetadataCatalog.get(name)
-    return Metadata(name="model", **{key: classes for key, classes in wanted.items() if classes})
+                return class_metadata(name)
+    known = {key: classes for key, classes in wanted.items() if classes}
+    if cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES and wanted["stuff_classes"]:
+        known["panoptic_classes"] = wanted["stuff_classes"]
+    return Metadata(name="model", **known)
 
 
 def category_ids(metadata: Metadata, num_classes: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What is made of predictions: overlays, COCO results, a table, label files."""
+"""What is made of predictions: overlays, COCO results, a table, label files, panoptic files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,24 @@ import numpy as np
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
+from segtron.data.panoptic_png import write_panoptic_png
 from segtron.errors import UserError
 from segtron.evaluation.coco import instances_to_coco_results
 from segtron.evaluation.label_files import label_file, label_values, write_labels
 from segtron.evaluation.model_output import predicted_sem_seg
+from segtron.evaluation.panoptic_files import (
+    PANOPTIC_FOLDER,
+    PANOPTIC_JSON,
+    panoptic_entries,
+    panoptic_file,
+)
+from segtron.evaluation.panoptic_quality import Category
 from segtron.files import replacing
 from segtron.inference.predictor import category_ids
 from segtron.inference.sources import ImageFile
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import write_picture
+from segtron.visualization.panoptic_map import panoptic_map, panoptic_name
 
 
 @dataclass(frozen=True)
@@ -122,10 +131,10 @@ class Sink(ABC):
 
 
 class OverlaySink(Sink):
-    """Each image with its classes and its instances drawn over it, under the image's name."""
+    """Each image with its segments, or its classes and instances, drawn over it; under its name."""
 
     name = "overlay"
-    needs = ("instances", "sem_seg")
+    needs = ("panoptic_seg", "instances", "sem_seg")
 
     def targets(self, images: Sequence[ImageFile]) -> list[Path]:
         """One picture an image."""
@@ -134,6 +143,16 @@ class OverlaySink(Sink):
     def write(self, prediction: Prediction) -> None:
         """Draw and write."""
         visualizer = SegmentationVisualizer(prediction.image[:, :, ::-1], self.metadata)
+        if "panoptic_seg" in prediction.output:
+            # It has in it what is worth showing of the others.
+            visualizer.draw_panoptic_shares(*prediction.output["panoptic_seg"])
+            visualizer.draw_panoptic_seg(*prediction.output["panoptic_seg"])
+        else:
+            self._draw_apart(visualizer, prediction)
+        write_picture(self.output_dir / prediction.file.name, visualizer.output.get_image())
+
+    def _draw_apart(self, visualizer: SegmentationVisualizer, prediction: Prediction) -> None:
+        """Draw classes, and instances above them."""
         if "sem_seg" in prediction.output:
             visualizer.draw_sem_seg(prediction.classes)
             visualizer.draw_class_shares(prediction.classes)
@@ -142,7 +161,6 @@ class OverlaySink(Sink):
             if len(instances) > MOST_LABELS:
                 visualizer.draw_class_counts(instances.pred_classes.tolist())
             visualizer.draw_instance_predictions(instances)
-        write_picture(self.output_dir / prediction.file.name, visualizer.output.get_image())
 
 
 class LabelsSink(Sink):
@@ -251,9 +269,105 @@ class CsvSink(Sink):
             )
 
 
+class PanopticSink(Sink):
+    """`panoptic.json` and `panoptic/`: COCO's panoptic format, with a PNG an image whose colours
+    are the ids of segments.
+
+    PNGs have the image's name, without its suffix. Images are numbered from 1, unreadable ones
+    included; the ids of categories are the data set's own where they are known, else the model's
+    classes counted from 1. Names stand beside the ids, as `category_name` in `segments_info`.
+
+    See https://cocodataset.org/#format-results
+    """
+
+    name = "panoptic"
+    needs = ("panoptic_seg",)
+
+    def targets(self, images: Sequence[ImageFile]) -> list[Path]:
+        """One file for all, and one an image."""
+        return [
+            self.output_dir / PANOPTIC_JSON,
+            *(panoptic_file(self.output_dir, image.name) for image in images),
+        ]
+
+    @contextmanager
+    def opened(self) -> Iterator[Sink]:
+        """Hold the list of annotations open; the rest of the JSON is small."""
+        self._images: list[dict[str, Any]] = []
+        names = self.metadata.get("panoptic_classes") or []
+        things = self.metadata.get("thing_classes") or []
+        categories = [self._category(i, name in things) for i, name in enumerate(names)]
+        self._categories = {category.id: category for category in categories}
+        with (
+            replacing(self.output_dir / PANOPTIC_JSON) as temporary,
+            temporary.open("w", encoding="utf-8") as self._file,
+        ):
+            self._file.write('{"annotations": [')
+            self._separator = "\n"
+            yield self
+            rest = {
+                "images": self._images,
+                "categories": [
+                    {"id": category.id, "name": category.name, "isthing": int(category.is_thing)}
+                    for category in self._categories.values()
+                ],
+            }
+            self._file.write("\n],\n" + json.dumps(rest, ensure_ascii=False)[1:] + "\n")
+
+    def write(self, prediction: Prediction) -> None:
+        """Write an image's PNG and add its segments."""
+        panoptic = panoptic_map(*prediction.output["panoptic_seg"], self.metadata)
+        ids = panoptic.numbers.astype(np.int32)
+        path = panoptic_file(self.output_dir, prediction.file.name)
+        write_panoptic_png(path, ids)
+        segments = []
+        for number, segment in enumerate(panoptic.segments, start=1):
+            category = self._category(int(segment["category_id"]), bool(segment["isthing"]))
+            self._categories.setdefault(category.id, category)
+            score = {"score": float(segment["score"])} if "score" in segment else {}
+            segments.append({"id": number, "category_id": category.id, **score})
+        entries = [
+            {"category_name": self._categories[entry["category_id"]].name, **entry}
+            for entry in panoptic_entries(ids, segments)
+        ]
+        self._images.append(
+            {
+                "id": prediction.number,
+                "file_name": prediction.file.name,
+                "height": ids.shape[0],
+                "width": ids.shape[1],
+            }
+        )
+        annotation = {
+            "image_id": prediction.number,
+            "file_name": path.relative_to(self.output_dir / PANOPTIC_FOLDER).as_posix(),
+            "segments_info": entries,
+        }
+        self._file.write(self._separator + json.dumps(annotation, ensure_ascii=False))
+        self._separator = ",\n"
+
+    def _category(self, index: int, is_thing: bool) -> Category:
+        """What stands for a class in the files.
+
+        Where things and stuff are numbered apart and ids aren't known, stuff is counted on after
+        the things.
+        """
+        unified = self.metadata.get("panoptic_classes") is not None
+        kind = "thing" if is_thing and not unified else "stuff"
+        ids = self.metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {}
+        counted = index + 1
+        if not is_thing and not unified:
+            counted += len(self.metadata.get("thing_classes") or [])
+        return Category(
+            {contiguous: i for i, contiguous in ids.items()}.get(index, counted),
+            panoptic_name({"category_id": index, "isthing": is_thing}, self.metadata),
+            is_thing,
+        )
+
+
 # What --save can name.
 SINKS: dict[str, type[Sink]] = {
-    sink.name: sink for sink in (OverlaySink, CocoSink, CsvSink, LabelsSink)
+    sink.name: sink for sink in (OverlaySink, CocoSink, CsvSink, LabelsSink, PanopticSink)
 }
 
 

@@ -21,6 +21,8 @@ SMALLEST_SIDE = 512
 LONGEST_ENLARGED_SIDE = 2048
 # Largest share of a picture's height that a legend may fill.
 LEGEND_HEIGHT = 0.6
+# Of the texts of labels, 0 to 1.
+LEAST_LIGHTNESS = 0.62
 # Distance between its lines, in heights of a letter.
 _LINE_HEIGHT = 1.46
 
@@ -157,13 +159,13 @@ class Canvas(Visualizer):
         Args:
             text: what to write.
             outline: in coordinates of the image.
-            color: RGB in 0..1; the text gets a light variant of it.
+            color: RGB in 0..1; the text gets a variant light enough to be read on black.
         """
         self.draw_text(
             text,
             (0, 0),
             font_size=self._points(self._text_height) / self.output.scale,
-            color=tuple(0.6 * channel + 0.4 for channel in color),
+            color=_readable(color),
             horizontal_alignment="left",
         )
         artist = self.output.ax.texts[-1]
@@ -192,6 +194,14 @@ class Canvas(Visualizer):
     def _points(self, pixels: float) -> float:
         """A length in matplotlib's unit, from pixels of the picture."""
         return pixels * 72 / self.output.dpi
+
+
+def _readable(color: Color) -> Color:
+    """A variant of a colour, mixed with white, that stands out from black."""
+    lightness = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2]
+    white = max(0.4, (LEAST_LIGHTNESS - lightness) / (1 - lightness)) if lightness < 1 else 0.0
+    red, green, blue = (channel + white * (1 - channel) for channel in color)
+    return red, green, blue
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""Maps of classes as overlays, by whole arrays: resizing, borders, shares."""
+"""Maps of classes or segments as overlays, by whole arrays: resizing, borders, shares."""
 
 from __future__ import annotations
 
@@ -56,38 +56,51 @@ def without_small_regions(classes: np.ndarray, least_area: int) -> np.ndarray:
 
 
 def resize_classes(classes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a map of classes: each pixel gets the class that fills most of it.
+    """Resize a map of classes or of segments, whose values can't be averaged.
 
-    Enlarged regions have smooth borders instead of the original's steps.
+    In an enlarged map each pixel gets the value that has the most weight among its four nearest, so
+    that regions have smooth borders instead of the original's steps. A shrunk map is a sample.
 
     Args:
-        classes: (H, W) uint8.
+        classes: (H, W) uint8 or uint16.
         size: height and width of the result.
 
     Returns:
-        (height, width) uint8.
+        (height, width), of the same dtype.
     """
     if classes.shape == size:
         return classes
-    shrinks = size[0] < classes.shape[0]
-    resized = np.full(size, IGNORED, np.uint8)
-    most = np.zeros(size, np.uint8)
-    for index in (*class_areas(classes), IGNORED):
-        filled = cv2.resize(
-            (classes == index).astype(np.uint8) * 255,
-            size[::-1],
-            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR,
-        )
-        np.copyto(resized, index, where=filled > most)
-        np.maximum(most, filled, out=most)
+    if size[0] < classes.shape[0] or size[1] < classes.shape[1]:
+        return cv2.resize(classes, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    above, below, down = _neighbours(classes.shape[0], size[0])
+    left, right, along = _neighbours(classes.shape[1], size[1])
+    resized = classes[above][:, left]
+    # Only where the four differ is there anything to weigh; elsewhere each is as good.
+    next_row, next_column = (np.append(np.arange(1, n), n - 1) for n in classes.shape)
+    beside, diagonal = classes[:, next_column], classes[next_row][:, next_column]
+    differ = (classes != beside) | (classes != diagonal) | (classes != classes[next_row])
+    rows, columns = np.nonzero(differ[above][:, left])
+    nearest = np.stack(
+        [classes[y[rows], x[columns]] for y in (above, below) for x in (left, right)]
+    )
+    weights = np.stack([v[rows] * u[columns] for v in (1 - down, down) for u in (1 - along, along)])
+    shares = np.where(nearest[:, None] == nearest, weights, 0).sum(axis=1)
+    resized[rows, columns] = np.take_along_axis(nearest, shares.argmax(axis=0)[None], axis=0)[0]
     return resized
+
+
+def _neighbours(length: int, enlarged: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each pixel of an enlarged side the two nearest of the side, and the second's weight."""
+    place = ((np.arange(enlarged, dtype=np.float32) + 0.5) * length / enlarged - 0.5).clip(0)
+    first = np.minimum(place.astype(np.intp), length - 1)
+    return first, np.minimum(first + 1, length - 1), place - first
 
 
 def region_borders(classes: np.ndarray, width: int) -> np.ndarray:
     """Where regions of a map meet.
 
     Args:
-        classes: (H, W) uint8.
+        classes: (H, W) uint8 or uint16.
         width: of the borders, in pixels.
 
     Returns:
@@ -107,10 +120,10 @@ def paint_classes(
     border_width: float,
     border_color: Color = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
-    """A map of classes as a picture to lay over an image of any size.
+    """A map of classes, or of segments by their numbers, as a picture to lay over an image.
 
     Args:
-        classes: (H, W) uint8.
+        classes: (H, W) uint8 or uint16.
         size: height and width of the picture.
         colors: class -> colour; other classes, and ignored pixels, are left out.
         opacity: of the classes, 0..1.
@@ -122,7 +135,7 @@ def paint_classes(
     """
     detail = 2 if size[0] * size[1] <= MOST_SMOOTHED_PIXELS else 1
     fine = resize_classes(classes, (size[0] * detail, size[1] * detail))
-    table = np.zeros((256, 4), np.uint8)
+    table = np.zeros((np.iinfo(classes.dtype).max + 1, 4), np.uint8)
     # What is left out has the borders' colour, too, or these would have dark fringes.
     table[:, :3] = np.round(255 * np.array(border_color))
     for index, color in colors.items():

@@ -1,4 +1,4 @@
-"""Instances and classes drawn on images: Detectron2's `Visualizer` in Segtron's style."""
+"""Instances, classes and segments on images: Detectron2's `Visualizer` in Segtron's style."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
 from detectron2.utils.visualizer import GenericMask, VisImage
 from matplotlib.path import Path as Outline
 
+from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import IGNORED, read_sem_seg
 from segtron.visualization.canvas import Canvas
 from segtron.visualization.class_maps import (
@@ -22,6 +23,13 @@ from segtron.visualization.class_maps import (
 from segtron.visualization.colors import IGNORED_COLOR, Color, class_color, vary_color
 from segtron.visualization.layout import percent
 from segtron.visualization.outlines import mask_outline
+from segtron.visualization.panoptic_map import (
+    VOID,
+    PanopticMap,
+    panoptic_colors,
+    panoptic_map,
+    panoptic_name,
+)
 
 # With more instances than this, a legend with counts takes the place of the labels.
 MOST_LABELS = 30
@@ -31,7 +39,7 @@ CLASS_OPACITY = 0.55
 
 
 class SegmentationVisualizer(Canvas):
-    """Draws instances, maps of classes, or both; see `Canvas`.
+    """Draws instances, maps of classes, both, or panoptic segments; see `Canvas`.
 
     Example:
         >>> visualizer = SegmentationVisualizer(image_bgr[:, :, ::-1], predictor.metadata)
@@ -59,7 +67,10 @@ class SegmentationVisualizer(Canvas):
         """Draw one image's ground truth in Detectron2's standard format, classes below instances.
 
         What is ignored in training and scoring (crowds, pixels without a class) is hatched.
+        Panoptic ground truth is drawn as such.
         """
+        if "pan_seg_file_name" in dic:
+            return self.draw_panoptic_seg(read_pan_seg(dic), dic["segments_info"])
         if "sem_seg" in dic:
             self.draw_sem_seg(dic["sem_seg"])
         elif dic.get("sem_seg_file_name") is not None:
@@ -218,7 +229,7 @@ class SegmentationVisualizer(Canvas):
         """Lay classes in given colours over the image; see `paint_classes`.
 
         Args:
-            classes: (H, W) uint8.
+            classes: (H, W) uint8 or uint16: classes, or numbers of segments.
             colors: class -> colour; other classes are not drawn.
             opacity: of the classes, 0..1.
             border_color: of the lines between regions.
@@ -262,6 +273,103 @@ class SegmentationVisualizer(Canvas):
         return self.draw_legend(
             [(f"{name}  {percent(n / classes.size)}", color) for n, name, color in entries]
         )
+
+    def draw_panoptic_seg(
+        self,
+        panoptic_seg: Any,
+        segments_info: Sequence[Mapping[str, Any]] | None,
+        area_threshold: int | None = None,
+        alpha: float = CLASS_OPACITY,
+    ) -> VisImage:
+        """Draw panoptic segments: stuff in the colour of its class, things each in a variant of it.
+
+        Things have their class and, where it is known, their score written on them, unless there
+        are more than `MOST_LABELS`. Void and crowds are hatched.
+
+        Args:
+            panoptic_seg: (H, W) array or tensor on the CPU, ids of segments.
+            segments_info: what they are, see `panoptic_map`.
+            area_threshold: segments of fewer pixels are not drawn.
+            alpha: opacity of the segments, 0..1.
+        """
+        panoptic = panoptic_map(panoptic_seg, segments_info, self.metadata)
+        ignored = np.array([bool(s.get("iscrowd", 0)) for s in panoptic.segments], bool)
+        numbers = panoptic.without(ignored | (panoptic.areas[1:] < (area_threshold or 0)))
+        colors = self._panoptic_colors(panoptic)
+        self.overlay_classes(numbers, dict(enumerate(colors, start=1)), opacity=alpha)
+        hatched = panoptic.without(ignored) == VOID
+        self.draw_ignored([hatched] if hatched.any() else [])
+        drawn = set(np.unique(numbers).tolist())
+        things = [i for i, s in enumerate(panoptic.segments) if s["isthing"] and i + 1 in drawn]
+        if len(things) <= MOST_LABELS:
+            things.sort(key=lambda i: -panoptic.areas[i + 1])
+            self.draw_labels(
+                (numbers == i + 1 for i in things),
+                [self.panoptic_label(panoptic.segments[i]) for i in things],
+                [colors[i] for i in things],
+            )
+        return self.output
+
+    draw_panoptic_seg_predictions = draw_panoptic_seg
+
+    def draw_panoptic_shares(
+        self, panoptic_seg: Any, segments_info: Sequence[Mapping[str, Any]] | None
+    ) -> VisImage:
+        """Write how many of the pixels each class has, the largest first, and how many things.
+
+        Args:
+            panoptic_seg: as for `draw_panoptic_seg`.
+            segments_info: likewise.
+        """
+        panoptic = panoptic_map(panoptic_seg, segments_info, self.metadata)
+        pixels, things, colors = Counter(), Counter(), {}
+        for segment, area in zip(panoptic.segments, panoptic.areas[1:].tolist(), strict=True):
+            if segment.get("iscrowd", 0):
+                name, color = "crowd", IGNORED_COLOR
+            else:
+                name, color = self.panoptic_name(segment), self.panoptic_color(segment)
+                things[name] += segment["isthing"]
+            pixels[name] += area
+            colors.setdefault(name, color)
+        if panoptic.areas[VOID]:
+            pixels["void"], colors["void"] = int(panoptic.areas[VOID]), IGNORED_COLOR
+        return self.draw_legend(
+            [
+                (
+                    f"{f'{name}: {things[name]}' if things[name] else name}  "
+                    f"{percent(n / panoptic.numbers.size)}",
+                    colors[name],
+                )
+                for name, n in pixels.most_common()
+            ]
+        )
+
+    def panoptic_name(self, segment: Mapping[str, Any]) -> str:
+        """The name of a segment's class in the metadata, or its number."""
+        return panoptic_name(segment, self.metadata)
+
+    def panoptic_color(self, segment: Mapping[str, Any]) -> Color:
+        """The colour of a segment's class."""
+        return class_color(segment["category_id"], panoptic_colors(segment, self.metadata))
+
+    def panoptic_label(self, segment: Mapping[str, Any]) -> str:
+        """The name of a segment's class, with its score where it has one."""
+        name, score = self.panoptic_name(segment), segment.get("score")
+        return name if score is None else f"{name} {score:.2f}"
+
+    def _panoptic_colors(self, panoptic: PanopticMap) -> list[Color]:
+        """A colour for each segment; those of things vary."""
+        # Stuff has its part in the circle of hues, too.
+        keys = ("thing_classes", "stuff_classes")
+        if self.metadata.get("panoptic_classes") is not None:
+            keys = ("panoptic_classes",)
+        num_classes = max(2, sum(len(self.metadata.get(key) or []) for key in keys))
+        return [
+            vary_color(self.panoptic_color(segment), i, num_classes)
+            if segment["isthing"]
+            else self.panoptic_color(segment)
+            for i, segment in enumerate(panoptic.segments)
+        ]
 
     def _name(self, kind: str, index: int) -> str:
         names = self.metadata.get(kind) or []

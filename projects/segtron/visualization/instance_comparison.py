@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 
 from segtron.evaluation.image_quality import InstanceMatch
-from segtron.visualization.colors import Color
+from segtron.visualization.comparison import (
+    CONFUSED,
+    FOUND,
+    INVENTED,
+    LONGEST_SIDE,
+    MISSED,
+    Comparison,
+    panels,
+)
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
-from segtron.visualization.layout import side_by_side
-
-# After Okabe and Ito, so that the colour-blind can tell them apart; the strokes differ as well.
-FOUND: Color = (0.0, 0.70, 0.55)
-MISSED: Color = (0.90, 0.15, 0.10)
-INVENTED: Color = (0.98, 0.72, 0.10)
-CONFUSED: Color = (0.85, 0.35, 0.85)
-
-LONGEST_SIDE = 1280
 
 
 def draw_instance_comparison(
@@ -27,7 +26,7 @@ def draw_instance_comparison(
     predictions: Sequence[Mapping[str, Any]],
     match: InstanceMatch,
     metadata: Any,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Comparison:
     """Draw image, ground truth and prediction as three panels.
 
     In the third, what was found is green, what was missed a red outline, what was invented yellow,
@@ -39,9 +38,6 @@ def draw_instance_comparison(
         predictions: as COCO results with contiguous `category_id`.
         match: of these predictions to these annotations.
         metadata: names of the classes, and colours if there are any.
-
-    Returns:
-        The three panels on one sheet, and the third alone; RGB uint8.
     """
     crowds = [a["segmentation"] for a in annotations if a.get("iscrowd", 0)]
     instances = [a for a in annotations if not a.get("iscrowd", 0)]
@@ -53,14 +49,17 @@ def draw_instance_comparison(
     errors = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
     errors.draw_ignored(crowds)
     counts = _draw_match(errors, annotations, predictions, match)
-    pictures = [visualizer.output.get_image() for visualizer in (plain, truth, errors)]
     crowd_count = f", crowd regions ignored: {len(crowds)}" if crowds else ""
-    titles = [
-        "image",
-        f"ground truth: {len(instances)} instances{crowd_count}",
-        f"prediction: quality {match.quality:.2f}, {counts}",
-    ]
-    return side_by_side(pictures, titles), pictures[2]
+    counted = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n) or "nothing there"
+    titles = {
+        "image": "image",
+        "ground_truth": f"ground truth: {len(instances)} instances{crowd_count}",
+        "prediction": f"prediction: quality {match.quality:.2f}, {counted}",
+    }
+    return Comparison(
+        panels(titles, (plain, truth, errors)),
+        {"quality": f"{match.quality:.2f}"} | {kind: str(n) for kind, n in counts.items()},
+    )
 
 
 def _draw_match(
@@ -68,8 +67,8 @@ def _draw_match(
     annotations: Sequence[Mapping[str, Any]],
     predictions: Sequence[Mapping[str, Any]],
     match: InstanceMatch,
-) -> str:
-    """Draw the match, with a legend; returns the counts as text."""
+) -> dict[str, int]:
+    """Draw the match, with a legend; returns how many there are of each kind."""
     confused = dict(match.confused)
     name = visualizer.class_name
 
@@ -115,4 +114,4 @@ def _draw_match(
     if 0 < len(labelled) <= MOST_LABELS:
         masks, labels, colors = zip(*labelled, strict=True)
         visualizer.draw_labels(masks, labels, colors)
-    return ", ".join(f"{len(entries)} {kind}" for kind, entries in shown) or "nothing there"
+    return {kind: len(entries) for kind, entries in kinds}

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from segtron.data import load_dataset_dicts
+from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
+from segtron.data.panoptic import annotations_of
 from segtron.errors import UserError
 from segtron.evaluation.image_quality import InstanceMatch, match_instances
 from segtron.evaluation.masks import as_rle
+from segtron.visualization.comparison import Comparison
 from segtron.visualization.instance_comparison import draw_instance_comparison
 
 RESULTS_FILE = "coco_instances_results.json"
@@ -45,7 +46,7 @@ class InstanceResult:
         """See `InstanceMatch`."""
         return self.match.quality
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self) -> Comparison:
         """See `draw_instance_comparison`."""
         return draw_instance_comparison(
             read_image(self.record["file_name"], "RGB"),
@@ -74,11 +75,11 @@ def load_instance_results(name: str, folder: Path, min_score: float) -> list[Ins
     records = load_dataset_dicts([name], filter_empty=False)
     image_ids = {record["image_id"] for record in records}
     predictions = _read_results(name, folder / RESULTS_FILE, image_ids)
-    metadata = MetadataCatalog.get(name)
+    metadata = class_metadata(name)
     results = []
     for record in tqdm(records, unit=" images", desc=name):
         kept = [p for p in predictions[record["image_id"]] if p["score"] >= min_score]
-        annotations = [a for a in record.get("annotations", []) if "segmentation" in a]
+        annotations = [a for a in annotations_of(record) if "segmentation" in a]
         size = record["height"], record["width"]
         match = match_instances(
             [as_rle(a["segmentation"], *size) for a in annotations],
@@ -100,7 +101,7 @@ def _read_results(name: str, path: Path, image_ids: set[Any]) -> dict[Any, list[
         raise UserError(f"{path} cannot be read ({error}); score the model again") from error
     if not isinstance(entries, list):
         raise UserError(f"{path} is not a list of COCO results; score the model again")
-    to_contiguous = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
+    to_contiguous = class_metadata(name).get("thing_dataset_id_to_contiguous_id")
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for number, entry in enumerate(entries):
         try:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, detection_utils
+from detectron2.data import detection_utils
 from detectron2.utils.env import seed_all_rng
 from tqdm import tqdm
 
 from segtron.data import SegmentationMapper, build_augmentations, load_dataset_dicts
+from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
+from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
 from segtron.files import refuse_overwriting
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
@@ -61,9 +63,9 @@ def visualize_data(
     mapper = _build_mapper(cfg, is_train) if source == "model" else None
     # The same pictures at each call.
     seed_all_rng(max(cfg.SEED, 0))
+    metadata = class_metadata(names[0])
     tiles, titles = [], []
     for i, path in zip(tqdm(chosen, unit=" pictures", desc="draw"), paths, strict=True):
-        metadata = MetadataCatalog.get(names[0])
         if mapper is None:
             picture = draw_annotations(records[i], metadata)
         else:
@@ -111,18 +113,23 @@ def draw_model_input(record: Mapping[str, Any], metadata: Any, input_format: str
             assigned_colors=colors,
         )
     overlay = visualizer.output.get_image()
-    return _beside_image(image, overlay) if "sem_seg" in record else overlay
+    return _beside_image(image, overlay, "classes") if "sem_seg" in record else overlay
 
 
 def draw_annotations(record: Mapping[str, Any], metadata: Any) -> np.ndarray:
     """Draw a standard dict as it is stored; what is ignored in training is hatched.
 
     Returns:
-        (H', W', 3) RGB uint8, larger than the image if that is small. With semantic labels, the
-        image stands beside its overlay.
+        (H', W', 3) RGB uint8, larger than the image if that is small. With semantic or panoptic
+        labels, the image stands beside its overlay.
     """
     image = read_image(record["file_name"], "RGB")
     visualizer = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
+    if "pan_seg_file_name" in record:
+        segments = read_pan_seg(record), record["segments_info"]
+        visualizer.draw_panoptic_shares(*segments)
+        visualizer.draw_panoptic_seg(*segments)
+        return _beside_image(image, visualizer.output.get_image(), "segments")
     if record.get("sem_seg_file_name") is not None:
         record = {**record, "sem_seg": read_sem_seg(record)}
         visualizer.draw_class_shares(record["sem_seg"])
@@ -131,12 +138,12 @@ def draw_annotations(record: Mapping[str, Any], metadata: Any) -> np.ndarray:
         visualizer.draw_class_counts(classes)
     visualizer.draw_dataset_dict(record)
     overlay = visualizer.output.get_image()
-    return _beside_image(image, overlay) if "sem_seg" in record else overlay
+    return _beside_image(image, overlay, "classes") if "sem_seg" in record else overlay
 
 
-def _beside_image(image: np.ndarray, overlay: np.ndarray) -> np.ndarray:
+def _beside_image(image: np.ndarray, overlay: np.ndarray, title: str) -> np.ndarray:
     plain = SegmentationVisualizer(image, longest_side=LONGEST_SIDE).output.get_image()
-    return side_by_side([plain, overlay], ["image", "classes"])
+    return side_by_side([plain, overlay], ["image", title])
 
 
 def _build_mapper(cfg: CfgNode, is_train: bool) -> SegmentationMapper:

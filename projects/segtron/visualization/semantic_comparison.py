@@ -11,19 +11,17 @@ from segtron.evaluation.scores import SemSegScores
 from segtron.evaluation.sem_seg import SemSegMetric
 from segtron.visualization.class_maps import class_areas
 from segtron.visualization.colors import Color
+from segtron.visualization.comparison import DARK, LONGEST_SIDE, Comparison, pale, panels
 from segtron.visualization.drawing import SegmentationVisualizer
-from segtron.visualization.layout import percent, side_by_side
+from segtron.visualization.layout import percent
 
-LONGEST_SIDE = 1280
 # So many pairs of classes are named.
 MOST_CONFUSIONS = 6
-# Of lines on a pale image.
-_DARK: Color = (0.15, 0.15, 0.15)
 
 
 def draw_semantic_comparison(
     image: np.ndarray, ground_truth: np.ndarray, prediction: np.ndarray, metadata: Any
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Comparison:
     """Draw image, ground truth, prediction and errors as four panels.
 
     In the fourth, what is right is pale and what is wrong has the colour of what was predicted;
@@ -34,9 +32,6 @@ def draw_semantic_comparison(
         ground_truth: (H, W) uint8, classes 0 to K - 1 or `IGNORED`.
         prediction: (H, W) uint8, classes 0 to K - 1.
         metadata: the K names (`stuff_classes`), and colours if there are any.
-
-    Returns:
-        The four panels on one sheet, and the fourth alone; RGB uint8.
     """
     metric = SemSegMetric(metadata.stuff_classes)
     metric.update("image", prediction, ground_truth)
@@ -48,25 +43,28 @@ def draw_semantic_comparison(
     found = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
     found.draw_sem_seg(prediction)
     _describe_classes(found, ground_truth, prediction, scores)
-    errors = SegmentationVisualizer(_pale(image), metadata, longest_side=LONGEST_SIDE)
+    errors = SegmentationVisualizer(pale(image), metadata, longest_side=LONGEST_SIDE)
     _draw_errors(errors, ground_truth, prediction)
     _describe_confusions(errors, metric.confusion_matrix())
-    pictures = [visualizer.output.get_image() for visualizer in (plain, truth, found, errors)]
-    titles = [
-        "image",
-        "ground truth",
-        f"prediction: mean IoU {scores.overall['mIoU']:.1f} %, "
-        f"pixel accuracy {scores.overall['pACC']:.1f} %"
+    facts = (
+        {
+            "mean IoU": f"{scores.overall['mIoU']:.1f} %",
+            "pixel accuracy": f"{scores.overall['pACC']:.1f} %",
+        }
         if any(scores.num_ground_truth.values())
-        else "prediction: no pixel to score it by",
-        "errors, in the colour of what was predicted",
-    ]
-    return side_by_side(pictures, titles), pictures[3]
-
-
-def _pale(image: np.ndarray) -> np.ndarray:
-    grey = image.mean(axis=2, keepdims=True)
-    return (0.35 * grey + 0.65 * 255).astype(np.uint8).repeat(3, axis=2)
+        else {}
+    )
+    described = ", ".join(f"{name} {value}" for name, value in facts.items())
+    titles = {
+        "image": "image",
+        "ground_truth": "ground truth",
+        "prediction": f"prediction: {described or 'no pixel to score it by'}",
+        "errors": "errors, in the colour of what was predicted",
+    }
+    return Comparison(
+        panels(titles, (plain, truth, found, errors)),
+        facts,
+    )
 
 
 def _draw_errors(
@@ -75,8 +73,8 @@ def _draw_errors(
     wrong = (prediction != ground_truth) & (ground_truth != IGNORED)
     mistaken = np.where(wrong, prediction, IGNORED).astype(np.uint8)
     colors = {index: visualizer.semantic_color(index) for index in class_areas(mistaken)}
-    visualizer.overlay_classes(mistaken, colors, opacity=0.9, border_color=_DARK)
-    visualizer.draw_ignored([ground_truth == IGNORED], _DARK)
+    visualizer.overlay_classes(mistaken, colors, opacity=0.9, border_color=DARK)
+    visualizer.draw_ignored([ground_truth == IGNORED], DARK)
 
 
 def _describe_classes(

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 from tqdm import tqdm
 
 from segtron.data import load_dataset_dicts
+from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_ids, read_image
 from segtron.data.sem_seg import IGNORED, check_label_size, read_sem_seg
 from segtron.errors import UserError
 from segtron.evaluation.label_files import LabelFiles, label_values
 from segtron.evaluation.sem_seg import SemSegMetric, image_id_of
+from segtron.visualization.comparison import Comparison
 from segtron.visualization.semantic_comparison import draw_semantic_comparison
 
 
@@ -40,7 +41,7 @@ class SemanticResult:
     quality: float
     metadata: Any
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self) -> Comparison:
         """See `draw_semantic_comparison`."""
         return draw_semantic_comparison(
             read_image(self.record["file_name"], "RGB"),
@@ -68,7 +69,7 @@ def load_semantic_results(name: str, folder: Path) -> list[SemanticResult]:
     records = [record for record in records if record.get("sem_seg_file_name") is not None]
     if not records:
         raise UserError(f"{name} has no ground truth that its predictions could be compared with")
-    metadata = MetadataCatalog.get(name)
+    metadata = class_metadata(name)
     values = label_values(metadata, len(metadata.stuff_classes))
     label_files = LabelFiles(folder, name)
     results = []

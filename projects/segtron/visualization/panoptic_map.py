@@ -1,0 +1,105 @@
+"""Panoptic segmentations in any of Detectron2's forms as one map of numbers, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from detectron2.data.catalog import Metadata
+
+from segtron.data.id_map import measure_segments, replace_ids
+
+# The number of pixels without a segment.
+VOID = 0
+
+
+@dataclass(frozen=True)
+class PanopticMap:
+    """The segments of one image.
+
+    Attributes:
+        numbers: (H, W) uint16: i + 1 is `segments[i]`, `VOID` none of them.
+        segments: as in `segments_info`, only those that have pixels.
+        areas: (S + 1,) int64, pixels of each number.
+    """
+
+    numbers: np.ndarray
+    segments: Sequence[Mapping[str, Any]]
+    areas: np.ndarray
+
+    def without(self, dropped: np.ndarray) -> np.ndarray:
+        """The numbers, with `VOID` in the place of some.
+
+        Args:
+            dropped: (S,) bool.
+        """
+        kept = np.arange(len(self.segments) + 1, dtype=np.uint16)
+        kept[1:][dropped] = VOID
+        return kept[self.numbers]
+
+
+def panoptic_map(
+    panoptic_seg: Any, segments_info: Sequence[Mapping[str, Any]] | None, metadata: Metadata
+) -> PanopticMap:
+    """Number the segments of a panoptic segmentation.
+
+    Args:
+        panoptic_seg: (H, W) integers, array or tensor on the CPU: ids of segments. Ids that
+            `segments_info` doesn't list are void.
+        segments_info: a dict with `id`, `category_id` and `isthing` for each segment; or None,
+            where ids are class * `label_divisor` + number, and -1 is void (Detectron2's other
+            form).
+        metadata: of the data set.
+    """
+    ids = np.asarray(panoptic_seg)
+    measures = measure_segments(ids)
+    if segments_info is None:
+        segments_info = _segments_of(measures.ids[measures.ids >= 0].tolist(), metadata)
+    areas = dict(zip(measures.ids.tolist(), measures.areas.tolist(), strict=True))
+    segments = [segment for segment in segments_info if segment["id"] in areas]
+    numbers = replace_ids(
+        ids,
+        np.array([segment["id"] for segment in segments], np.int64),
+        np.arange(1, len(segments) + 1, dtype=np.uint16),
+        VOID,
+    )
+    listed = [areas[segment["id"]] for segment in segments]
+    return PanopticMap(numbers, segments, np.array([ids.size - sum(listed), *listed], np.int64))
+
+
+def _segments_of(ids: list[int], metadata: Metadata) -> list[dict[str, Any]]:
+    names = metadata.get("panoptic_classes")
+    if names is None:
+        things = set(metadata.thing_dataset_id_to_contiguous_id.values())
+    else:
+        things = {i for i, name in enumerate(names) if name in metadata.thing_classes}
+    return [
+        {"id": i, "category_id": c, "isthing": c in things}
+        for i in ids
+        for c in (i // metadata.label_divisor,)
+    ]
+
+
+def panoptic_name(segment: Mapping[str, Any], metadata: Metadata) -> str:
+    """The name of a segment's class in the metadata, or the class's number."""
+    index = segment["category_id"]
+    names = metadata.get(_kind(segment, metadata, "classes")) or []
+    return names[index] if index < len(names) else str(index)
+
+
+def panoptic_colors(segment: Mapping[str, Any], metadata: Metadata) -> Any:
+    """The data set's colours among which `category_id` has its place, if it has any."""
+    return metadata.get(_kind(segment, metadata, "colors"))
+
+
+def _kind(segment: Mapping[str, Any], metadata: Metadata, what: str) -> str:
+    """Where the metadata has names or colours of a segment's class.
+
+    Where things and stuff share one numbering (`segtron.data.classes`) that has names of its own;
+    else each kind goes by its own, Detectron2's rule.
+    """
+    if metadata.get("panoptic_classes") is not None:
+        return f"panoptic_{what}"
+    return f"thing_{what}" if segment["isthing"] else f"stuff_{what}"
