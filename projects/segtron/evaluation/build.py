@@ -38,6 +38,7 @@ OUTPUTS = {
     "SemanticSegmentor": {"sem_seg"},
     "PanopticFPN": {"instances", "sem_seg", "panoptic_seg"},
     "UnifiedPanopticFPN": {"instances", "sem_seg", "panoptic_seg"},
+    "BottomUpPanoptic": {"instances", "sem_seg", "panoptic_seg"},
 }
 
 

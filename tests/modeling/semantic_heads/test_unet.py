@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from segtron.errors import UserError
 from segtron.modeling.backbones import UNetEncoder
 from segtron.modeling.semantic_heads import UNetHead
-from segtron.modeling.semantic_heads.unet import UpStep
+from segtron.modeling.unet_decoder import UpStep
 
 from .conftest import array, build, random_features, randomize, shapes, slow_conv
 
