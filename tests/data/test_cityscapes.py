@@ -14,8 +14,12 @@ from segtron.data.cityscapes import (
     THING_LABELS,
     label_ids_of,
     load_instances,
+    load_panoptic,
     load_sem_seg,
+    panoptic_folder,
 )
+from segtron.data.panoptic import read_pan_seg
+from segtron.data.panoptic_png import write_panoptic_png
 from segtron.data.sem_seg import read_sem_seg
 from segtron.errors import UserError
 
@@ -173,3 +177,91 @@ def test_semantic_metadata_is_detectron2s(split: str) -> None:
     assert metadata.stuff_colors[0] == (128, 64, 128)
     assert metadata.ignore_label == 255
     assert metadata.stuff_dataset_id_to_contiguous_id[33] == 18
+
+
+def panoptic_ids(ids: np.ndarray) -> np.ndarray:
+    """A frame with every kind of id: things, their groups, stuff, stuff with a number, void."""
+    ids = ids.copy()
+    ids[0, 3:6] = [4, 0, 34 * 1000 + 1]  # static, unlabelled, no label at all
+    ids[3, 0] = ROAD * 1000 + 5
+    ids[3, 2:4] = [PERSON, 23]  # a group of one pixel, sky
+    return ids
+
+
+def test_segments_groups_and_void(tmp_path: Path, ids: np.ndarray) -> None:
+    ids = panoptic_ids(ids)
+    instance_ids = write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    (record,) = load_panoptic(tmp_path, "val")
+    assert record["image_id"] == "ulm_000000_000000"
+    assert record["file_name"].endswith("ulm_000000_000000_leftImg8bit.png")
+    assert (record["height"], record["width"]) == (4, 6)
+    assert record["pan_seg_file_name"] == record["instance_ids_file_name"] == str(instance_ids)
+    assert "annotations" not in record
+    thing, crowd = {"isthing": True, "iscrowd": 0}, {"isthing": True, "iscrowd": 1}
+    stuff = {"isthing": False, "iscrowd": 0}
+    assert record["segments_info"] == [
+        {"id": 7, "category_id": 0, **stuff, "area": 9, "bbox": [0, 0, 6, 3]},
+        {"id": 23, "category_id": 10, **stuff, "area": 1, "bbox": [3, 3, 1, 1]},
+        {"id": 24, "category_id": 11, **crowd, "area": 1, "bbox": [2, 3, 1, 1]}
+        | {"thing_category_id": 0},
+        {"id": 26, "category_id": 13, **crowd, "area": 3, "bbox": [3, 1, 3, 1]}
+        | {"thing_category_id": 2},
+        {"id": 7005, "category_id": 0, **stuff, "area": 1, "bbox": [0, 3, 1, 1]},
+        {"id": 24001, "category_id": 11, **thing, "area": 4, "bbox": [0, 0, 2, 4]}
+        | {"thing_category_id": 0},
+        {"id": 25000, "category_id": 12, **thing, "area": 1, "bbox": [5, 3, 1, 1]}
+        | {"thing_category_id": 1},
+    ]
+    void = np.isin(ids, [4, 0, 34001, CARAVAN * 1000])
+    np.testing.assert_array_equal(read_pan_seg(record), np.where(void, 0, ids))
+    classes = {7: 0, 7005: 0, 23: 10, 24: 11, 26: 13, 24001: 11, 25000: 12}
+    expected = [[classes.get(i, 255) for i in row] for row in ids.tolist()]
+    assert read_sem_seg(record).tolist() == expected
+
+
+def test_a_frame_without_segments(tmp_path: Path) -> None:
+    write_frame(tmp_path, "train", "ulm_000000_000000", np.full((4, 6), 3, np.uint16))
+    (record,) = load_panoptic(tmp_path, "train")
+    assert record["segments_info"] == []
+    assert not read_pan_seg(record).any()
+    assert (read_sem_seg(record) == 255).all()
+
+
+def test_official_files_are_taken_where_somebody_made_them(tmp_path: Path, ids: np.ndarray) -> None:
+    ids = panoptic_ids(ids)
+    instance_ids = write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    (bare,) = load_panoptic(tmp_path, "val")
+    png = panoptic_folder(tmp_path, "val") / "ulm_000000_000000_gtFine_panoptic.png"
+    assert png.parent == tmp_path / "gtFine" / "cityscapes_panoptic_val"
+    write_panoptic_png(png, read_pan_seg(bare))
+    train_ids = instance_ids.with_name("ulm_000000_000000_gtFine_labelTrainIds.png")
+    Image.fromarray(read_sem_seg(bare)).save(train_ids)
+    (record,) = load_panoptic(tmp_path, "val")
+    # What Detectron2's own mappers read.
+    assert record["pan_seg_file_name"] == str(png)
+    assert record["sem_seg_file_name"] == str(train_ids)
+    assert "pan_seg_encoding" not in record
+    assert record["segments_info"] == bare["segments_info"]
+    np.testing.assert_array_equal(read_pan_seg(record), read_pan_seg(bare))
+    np.testing.assert_array_equal(read_sem_seg(record), read_sem_seg(bare))
+    # One that was made before the labels were changed.
+    write_panoptic_png(png, np.where(read_pan_seg(bare) == 23, 7, read_pan_seg(bare)))
+    with pytest.raises(UserError, match=r"_gtFine_panoptic\.png"):
+        read_pan_seg(load_panoptic(tmp_path, "val")[0])
+
+
+def test_panoptic_labels_are_needed(tmp_path: Path, ids: np.ndarray) -> None:
+    write_frame(tmp_path, "train", "a_000000_000000", ids)
+    write_frame(tmp_path, "train", "b_000000_000000", None)
+    with pytest.raises(UserError, match=r"1 of 2 label files .*b_000000_000000_gtFine_instanceIds"):
+        load_panoptic(tmp_path, "train")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_panoptic_and_semantic_sets_agree(small_toytown: Path, split: str) -> None:
+    panoptic, semantic = load_panoptic(small_toytown, split), load_sem_seg(small_toytown, split)
+    assert len(panoptic) == len(semantic) == 4
+    for a, b in zip(panoptic, semantic, strict=True):
+        assert a["file_name"] == b["file_name"]
+        np.testing.assert_array_equal(read_sem_seg(a), read_sem_seg(b))
+        read_pan_seg(a)  # agrees with its segments

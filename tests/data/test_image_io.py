@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segtron.data import image_io
-from segtron.data.image_io import read_image
+from segtron.data.image_io import read_color_codes, read_image
 from segtron.errors import UserError
 
 
@@ -70,3 +70,19 @@ def test_truncated_and_foreign_files_are_named(tmp_path):
     for path in (half, text, tmp_path / "absent.png"):
         with pytest.raises(UserError, match=path.name):
             read_image(path, "BGR")
+
+
+def test_colours_that_are_numbers_stay_as_they_are(tmp_path):
+    pixels = np.array([[[1, 2, 3, 0], [255, 128, 0, 255]]], np.uint8)
+    for name, array in (("clear", pixels), ("opaque", pixels[..., :3])):
+        codes = read_color_codes(save(tmp_path / f"{name}.png", np.ascontiguousarray(array)))
+        assert codes.dtype == np.uint8
+        assert codes.tolist() == [[[1, 2, 3], [255, 128, 0]]]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "CMYK"])
+def test_colours_are_not_made_of_other_pictures(tmp_path, mode):
+    path = tmp_path / "a.tif"
+    Image.new(mode, (2, 2)).save(path)
+    with pytest.raises(UserError, match=f"a.tif has Pillow mode {mode}; a panoptic PNG"):
+        read_color_codes(path)

@@ -1,5 +1,7 @@
-"""`semantic` entries of DATASETS.REGISTER, and what a config takes from them."""
+"""DATASETS.REGISTER: `semantic` and `coco_panoptic` entries, and what a config takes from them."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from segtron.config import load_config
+from segtron.data import register
+from segtron.data.classes import class_metadata
+from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
 from segtron.errors import UserError
 
@@ -152,3 +157,126 @@ def test_a_count_that_contradicts_the_entry_is_refused(tmp_path: Path) -> None:
 def test_sets_with_other_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"register_test has 2 .*, toytown_sem_seg_val has 19"):
         load(tmp_path, ENTRY, ("DATASETS.TEST", "['toytown_sem_seg_val']"))
+
+
+PANOPTIC_ENTRY = {
+    "name": "register_panoptic",
+    "type": "coco_panoptic",
+    "json": "set/gt.json",
+    "panoptic": "set/panoptic",
+    "images": "set/images",
+}
+
+
+def load_panoptic_config(folder: Path, entry: dict[str, Any], opts: tuple[str, ...] = ()) -> Any:
+    names = ["register_panoptic"]
+    tree = {"DATASETS": {"REGISTER": [entry], "TRAIN": names, "TEST": names}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    return load_config(folder / "config.yaml", opts)
+
+
+def assert_classes_are_known(cfg: Any) -> None:
+    assert cfg.DATASETS.THING_CLASSES == ["dog", "cat"]
+    assert cfg.DATASETS.STUFF_CLASSES == ["dog", "tree", "sky", "cat"]
+    assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == cfg.MODEL.RETINANET.NUM_CLASSES == 2
+    assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 4
+    assert cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES == [0, 3]
+
+
+def test_classes_of_panoptic_data_follow_from_its_json(
+    panoptic_folder: Path, panoptic_ids: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")  # paths are relative to the config
+    root = panoptic_folder.parent
+    cfg = load_panoptic_config(root, PANOPTIC_ENTRY)
+    assert_classes_are_known(cfg)
+    metadata = MetadataCatalog.get("register_panoptic")
+    assert metadata.evaluator_type == "coco_panoptic_seg"
+    assert (metadata.ignore_label, metadata.label_divisor) == (255, 1000)
+    assert metadata.panoptic_json == str(root / "set" / "gt.json")
+    assert metadata.panoptic_root == str(root / "set" / "panoptic")
+    assert metadata.image_root == str(root / "set" / "images")
+    assert metadata.thing_classes == metadata.stuff_classes == ["dog", "tree", "sky", "cat"]
+    assert class_metadata("register_panoptic").thing_classes == ["dog", "cat"]
+    _, record = DatasetCatalog.get("register_panoptic")
+    np.testing.assert_array_equal(read_pan_seg(record), panoptic_ids)
+
+
+def test_a_saved_config_keeps_the_classes_when_the_data_are_gone(
+    panoptic_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = panoptic_folder.parent
+    cfg = load_panoptic_config(root, PANOPTIC_ENTRY)
+    (root / "again").mkdir()
+    (root / "again" / "config.yaml").write_text(cfg.dump())
+    # As in another process, which has never seen the data.
+    monkeypatch.delitem(register._registered, "register_panoptic")
+    DatasetCatalog.remove("register_panoptic")
+    MetadataCatalog.remove("register_panoptic")
+    shutil.rmtree(panoptic_folder)
+    again = load_config(root / "again" / "config.yaml")
+    assert_classes_are_known(again)
+    assert again.DATASETS.REGISTER == cfg.DATASETS.REGISTER
+    with pytest.raises(UserError, match=r"cannot read the annotations .*gt\.json"):
+        DatasetCatalog.get("register_panoptic")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("MODEL.ROI_HEADS.NUM_CLASSES", "4", r"ROI_HEADS\.NUM_CLASSES is 4.* 2 classes \(dog, cat"),
+        ("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "2", r"SEM_SEG_HEAD\.NUM_CLASSES is 2.* has 4 classes"),
+    ],
+)
+def test_counts_that_contradict_panoptic_data_are_refused(
+    panoptic_folder: Path, key: str, value: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        load_panoptic_config(panoptic_folder.parent, PANOPTIC_ENTRY, (key, value))
+
+
+def test_panoptic_sets_with_other_things_are_refused(
+    panoptic_folder: Path, panoptic_content: dict[str, Any]
+) -> None:
+    # The same names, but cats are stuff there.
+    panoptic_content["categories"][1]["isthing"] = 0
+    (panoptic_folder / "other.json").write_text(json.dumps(panoptic_content))
+    other = PANOPTIC_ENTRY | {"name": "register_other", "json": "set/other.json"}
+    names = [PANOPTIC_ENTRY["name"], other["name"]]
+    tree = {"DATASETS": {"REGISTER": [PANOPTIC_ENTRY, other], "TRAIN": names, "TEST": []}}
+    config = panoptic_folder.parent / "config.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    said = r"register_panoptic has 2 \(dog, cat\), register_other has 1 \(dog\)"
+    with pytest.raises(UserError, match=said):
+        load_config(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"panoptic": ...}, r"\(register_panoptic\) has no 'panoptic'"),
+        ({"panoptic": 3}, "'panoptic' is 3; it must be a text"),
+        ({"labels": "x"}, "unknown field 'labels'; known: name, type, json, panoptic, images"),
+        ({"json": "set/gone.json"}, r"cannot read the annotations .*gone\.json"),
+    ],
+)
+def test_mistakes_in_a_panoptic_entry_are_named(
+    panoptic_folder: Path, change: dict[str, Any], message: str
+) -> None:
+    entry = {k: v for k, v in (PANOPTIC_ENTRY | change).items() if v is not ...}
+    with pytest.raises(UserError, match=message):
+        load_panoptic_config(panoptic_folder.parent, entry)
+
+
+def test_builtin_panoptic_sets_say_which_classes_are_things(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("DATASETS: {TRAIN: [cityscapes_fine_panoptic_train]}")
+    cfg = load_config(tmp_path / "config.yaml", ("DATASETS.TEST", "['toytown_panoptic_val']"))
+    assert len(cfg.DATASETS.THING_CLASSES) == cfg.MODEL.ROI_HEADS.NUM_CLASSES == 8
+    assert len(cfg.DATASETS.STUFF_CLASSES) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 19
+    assert list(cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES) == [11, 12, 13, 14, 15, 16, 17, 18]
+
+
+def test_sets_without_one_numbering_say_nothing_of_things(tmp_path: Path) -> None:
+    names = "[toytown_sem_seg_train]"
+    (tmp_path / "config.yaml").write_text(f"DATASETS: {{TRAIN: {names}, TEST: {names}}}")
+    assert load_config(tmp_path / "config.yaml").MODEL.SEM_SEG_HEAD.THING_CLASSES == []

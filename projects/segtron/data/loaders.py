@@ -40,7 +40,8 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
 
     Args:
         names: registered names.
-        filter_empty: leave out images without an annotation that is no crowd.
+        filter_empty: leave out images without an annotation that is no crowd. Images of sets that
+            list no annotations, such as panoptic ones, stay.
 
     Raises:
         UserError: a name is unknown, its files are missing, it is empty, or no image is left.
@@ -54,26 +55,14 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "DATASETS.REGISTER adds your own"
             raise UserError(f"no data set is called {name!r}; {hint}")
-    try:
-        records = get_detection_dataset_dicts(names, filter_empty=filter_empty)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{', '.join(names)} is read by the package {error.name}, which is not installed; "
-            f"pip install {error.name}"
-        ) from error
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{', '.join(names)}: {error.filename or error} does not exist; put the data there or "
-            "set DETECTRON2_DATASETS to the folder that holds it"
-        ) from error
-    except AssertionError as error:
-        # Detectron2 asserts that data sets hold images, before and after it filters them.
-        raise UserError(
-            f"{', '.join(names)}: no image with an annotation is left; images without one, or with "
-            "crowds only, are left out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False"
-            if filter_empty
-            else f"{', '.join(names)}: the data set is empty"
-        ) from error
+    records = [record for name in names for record in _load_dataset(name)]
+    if filter_empty:
+        records = [record for record in records if _is_learnable(record)]
+        if not records:
+            raise UserError(
+                f"{', '.join(names)}: no image with an annotation is left; images without one, or "
+                "with crowds only, are left out unless DATALOADER.FILTER_EMPTY_ANNOTATIONS is False"
+            )
     # Now, and not when their turn comes in the middle of a training.
     for key, what in (
         ("file_name", "image"),
@@ -88,6 +77,32 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
                 + "; restore them or remove their entries"
             )
     return records
+
+
+def _load_dataset(name: str) -> list[dict[str, Any]]:
+    try:
+        # One at a time: of several sets Detectron2 expects that all have annotations if the first
+        # one has, and the same metadata, which sets of instances and panoptic ones have not.
+        return get_detection_dataset_dicts([name], filter_empty=False)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{name} is read by the package {error.name}, which is not installed; "
+            f"pip install {error.name}"
+        ) from error
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{name}: {error.filename or error} does not exist; put the data there or "
+            "set DETECTRON2_DATASETS to the folder that holds it"
+        ) from error
+    except AssertionError as error:
+        # Detectron2 asserts that data sets hold images.
+        raise UserError(f"{name}: the data set is empty") from error
+
+
+def _is_learnable(record: dict[str, Any]) -> bool:
+    """Whether a standard dict has an annotation that is no crowd, or no list of annotations."""
+    annotations = record.get("annotations")
+    return annotations is None or any(not a.get("iscrowd", 0) for a in annotations)
 
 
 def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
