@@ -280,3 +280,19 @@ def test_sets_without_one_numbering_say_nothing_of_things(tmp_path: Path) -> Non
     names = "[toytown_sem_seg_train]"
     (tmp_path / "config.yaml").write_text(f"DATASETS: {{TRAIN: {names}, TEST: {names}}}")
     assert load_config(tmp_path / "config.yaml").MODEL.SEM_SEG_HEAD.THING_CLASSES == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("MODEL.META_ARCHITECTURE", "PanopticFPN", "take UnifiedPanopticFPN"),
+        ("MODEL.SEM_SEG_HEAD.THING_CLASSES", "[0, 1]", "the things of toytown_panoptic_val are"),
+    ],
+)
+def test_what_contradicts_a_panoptic_set_is_refused(
+    tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("DATASETS: {TEST: [toytown_panoptic_val]}\n")
+    with pytest.raises(UserError, match=words):
+        load_config(config, [key, value])

@@ -49,7 +49,10 @@ def write_panoptic_files(root: Path, split: str) -> Path:
     json_file = folder.with_name(f"{folder.name}.json")
     for path in (json_file, folder):
         if path.exists():
-            raise UserError(f"{path} would be overwritten; remove it to have it made again")
+            raise UserError(
+                f"{path} would be overwritten; remove it to have it made again, or name the other "
+                "splits with --splits"
+            )
     label_files = find_label_files(root, split, INSTANCE_IDS_SUFFIX)
     with replacing_folder(folder) as temporary, replacing(json_file) as temporary_json:
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:

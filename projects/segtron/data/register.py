@@ -318,12 +318,23 @@ def _complete_classes(cfg: CfgNode, given: frozenset[str], kind: ClassKind) -> N
 
 def _complete_things(cfg: CfgNode) -> None:
     """Say which semantic classes are things, where a panoptic data set tells it."""
-    if cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES:
-        return
+    key = "MODEL.SEM_SEG_HEAD.THING_CLASSES"
     for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
-        if name in DatasetCatalog and (things := things_in_sem_seg(class_metadata(name))):
-            cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES = things
-            return
+        things = things_in_sem_seg(class_metadata(name)) if name in DatasetCatalog else []
+        if not things:
+            continue
+        if cfg.MODEL.META_ARCHITECTURE == "PanopticFPN":
+            raise UserError(
+                f"MODEL.META_ARCHITECTURE is PanopticFPN, which takes semantic class 0 for all "
+                f"things, but {name} has a class for each; take UnifiedPanopticFPN"
+            )
+        given = list(cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES)
+        if given and given != things:
+            raise UserError(
+                f"{key} is {given}, but the things of {name} are the classes {things}; leave it "
+                "out and it follows from the data"
+            )
+        cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES = things
 
 
 def thing_classes(name: str) -> list[str] | None:
