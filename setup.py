@@ -29,6 +29,7 @@ INSTALL_REQUIRES = [
     "PyYAML",
     "tabulate",
     "tqdm",
+    "zlib-ng",
 ]
 
 

@@ -359,7 +359,9 @@ class TestPins:
 
     def pins(self) -> list[str]:
         folder = ROOT / "requirements"
-        lines = [line for file in folder.glob("*.txt") for line in file.read_text().splitlines()]
+        # official_scorers.txt is for an environment of its own.
+        files = [f for f in folder.glob("*.txt") if f.name != "official_scorers.txt"]
+        lines = [line for file in files for line in file.read_text().splitlines()]
         return [line.split(" ")[0] for line in lines if line and not line.startswith("#")]
 
     def test_each_once(self):

@@ -182,10 +182,18 @@ def test_semantic_metadata_is_detectron2s(split: str) -> None:
 def panoptic_ids(ids: np.ndarray) -> np.ndarray:
     """A frame with every kind of id: things, their groups, stuff, stuff with a number, void."""
     ids = ids.copy()
-    ids[0, 3:6] = [4, 0, 34 * 1000 + 1]  # static, unlabelled, no label at all
+    ids[0, 3:6] = [4, 0, 30 * 1000 + 1]  # static, unlabelled, a trailer
     ids[3, 0] = ROAD * 1000 + 5
     ids[3, 2:4] = [PERSON, 23]  # a group of one pixel, sky
     return ids
+
+
+@pytest.mark.parametrize("strange", [99, 34 * 1000 + 1])
+def test_an_id_of_no_label_is_refused(tmp_path: Path, ids: np.ndarray, strange: int) -> None:
+    ids[0, 0] = strange
+    write_frame(tmp_path, "val", "ulm_000000_000000", ids)
+    with pytest.raises(UserError, match=f"instanceIds.png has the id {strange}, whose label"):
+        load_panoptic(tmp_path, "val")
 
 
 def test_segments_groups_and_void(tmp_path: Path, ids: np.ndarray) -> None:
@@ -212,7 +220,7 @@ def test_segments_groups_and_void(tmp_path: Path, ids: np.ndarray) -> None:
         {"id": 25000, "category_id": 12, **thing, "area": 1, "bbox": [5, 3, 1, 1]}
         | {"thing_category_id": 1},
     ]
-    void = np.isin(ids, [4, 0, 34001, CARAVAN * 1000])
+    void = np.isin(ids, [4, 0, 30001, CARAVAN * 1000])
     np.testing.assert_array_equal(read_pan_seg(record), np.where(void, 0, ids))
     classes = {7: 0, 7005: 0, 23: 10, 24: 11, 26: 13, 24001: 11, 25000: 12}
     expected = [[classes.get(i, 255) for i in row] for row in ids.tolist()]

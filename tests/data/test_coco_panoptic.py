@@ -256,3 +256,18 @@ def test_real_photographs_agree_with_their_segments(split: str, count: int) -> N
             for a in found
             for x0, y0, x1, y1 in [a["bbox"]]
         ) == sorted(boxes.values())
+
+
+def test_classes_are_numbered_as_the_metadata_say(panoptic_folder: Path) -> None:
+    files = (panoptic_folder / "gt.json", panoptic_folder / "panoptic", panoptic_folder / "images")
+    numbering = {
+        "thing_dataset_id_to_contiguous_id": {3: 11, 90: 4},
+        "stuff_dataset_id_to_contiguous_id": {7: 0, 40: 7},
+    }
+    _, record = load_coco_panoptic(*files, metadata=numbering)
+    segments = record["segments_info"]
+    found = {s["id"]: (s["category_id"], s.get("thing_category_id")) for s in segments}
+    assert found == {9: (0, None), 1: (11, 1), 300: (4, 0), 2: (11, 1), 70000: (7, None)}
+    del numbering["stuff_dataset_id_to_contiguous_id"][40]
+    with pytest.raises(UserError, match=r"annotations\[1\]: segment 70000 is of the category 40"):
+        load_coco_panoptic(*files, metadata=numbering)

@@ -60,13 +60,14 @@ def test_every_model_learns_from_panoptic_sets(
     panoptic_folder: Path, panoptic_ids: np.ndarray, architecture: str
 ) -> None:
     cfg = panoptic_config(panoptic_folder, "MODEL.META_ARCHITECTURE", architecture)
-    # Both images, though b.jpg has no instance.
     fed = {image["image_id"]: image for image in next(iter(build_train_loader(cfg)))}
-    assert sorted(fed) == [5, 12]
+    # b.jpg has no instance, and a Mask R-CNN learns from nothing else.
+    assert sorted(fed) == ([12] if architecture == "GeneralizedRCNN" else [5, 12])
     assert fed[12]["instances"].gt_classes.tolist() == [0, 0]
     assert ((fed[12]["pan_seg"] > 0).numpy() == (panoptic_ids > 0)).all()
-    assert (fed[5]["sem_seg"] == 255).all()
-    assert len(fed[5]["instances"]) == 0
+    if 5 in fed:
+        assert (fed[5]["sem_seg"] == 255).all()
+        assert len(fed[5]["instances"]) == 0
     tested = [image for (image,) in build_test_loader(cfg, "loaders_panoptic")]
     assert [image["image_id"] for image in tested] == [5, 12]
 
@@ -147,8 +148,8 @@ def test_filtering_leaves_out_empty_images_wherever_their_set_stands(
     both = ["loaders_panoptic", "loaders_crowds"]
     for names in (both, both[::-1]):
         kept = load_dataset_dicts(names, filter_empty=True)
-        assert [record["image_id"] for record in kept] == [5, 12]
-        assert all("segments_info" in record for record in kept)
+        assert [record["image_id"] for record in kept] == [12]
+        assert "segments_info" in kept[0]
         assert len(load_dataset_dicts(names, filter_empty=False)) == 4
     with pytest.raises(UserError, match="loaders_crowds: no image with an annotation is left"):
         load_dataset_dicts(["loaders_crowds"], filter_empty=True)

@@ -97,9 +97,13 @@ def test_evaluators_of_panoptic_sets(panoptic_set, expected):
     for architecture in ("PanopticFPN", "UnifiedPanopticFPN", "BottomUpPanoptic", "MyOwn"):
         evaluators = build_evaluators(config(architecture), panoptic_set)._evaluators
         assert [type(evaluator) for evaluator in evaluators] == expected
-    for architecture in ("GeneralizedRCNN", "SemanticSegmentor"):
-        with pytest.raises(UserError, match="by its panoptic segmentation .* a panoptic model"):
-            build_evaluators(config(architecture), panoptic_set)
+    # Other models are scored by what they give.
+    for architecture, needs in (("GeneralizedRCNN", "instances"), ("SemanticSegmentor", "sem_seg")):
+        evaluators = build_evaluators(config(architecture), panoptic_set)._evaluators
+        fitting = [evaluator for evaluator in expected if evaluator.needs == needs]
+        assert [type(evaluator) for evaluator in evaluators] == fitting
+    with pytest.raises(UserError, match="by its panoptic segmentation .* a panoptic model"):
+        build_evaluators(config("ProposalNetwork"), panoptic_set)
 
 
 @pytest.mark.parametrize(

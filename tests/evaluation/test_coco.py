@@ -18,6 +18,10 @@ from pycocotools.cocoeval import COCOeval
 
 from segtron.errors import UserError
 from segtron.evaluation import CocoInstanceEvaluator, CocoInstanceMetric
+from segtron.evaluation.coco_evaluator import ERROR_TYPES, PRECISION_RECALL, SIZES
+from segtron.evaluation.error_types import ErrorScores
+from segtron.evaluation.score_files import read_scores
+from segtron.visualization.score_pictures import draw_scores
 
 from .scenes import HEIGHT, WIDTH, box, ellipse, shifted
 
@@ -409,3 +413,26 @@ def test_a_diverged_models_results_are_a_users_mistake(register):
     instances.scores = instances.scores * float("nan")
     with pytest.raises(UserError, match="no number; take a checkpoint"):
         run(CocoInstanceEvaluator(register(images, annotations)), {1: instances})
+
+
+def test_where_points_are_lost_is_logged_and_saved(register, tmp_path, caplog):
+    images, annotations, outputs = random_data(seed=8)
+    with caplog.at_level(logging.INFO, logger="segtron"):
+        evaluator = CocoInstanceEvaluator(
+            register(images, annotations), output_dir=tmp_path, boundary_ratio=0.02
+        )
+        results = run(evaluator, outputs)
+    # In the log for masks only, in files for both.
+    assert caplog.text.count("Error types, ") == caplog.text.count("Error types, segm") == 1
+    assert caplog.text.count("Precision and recall, segm") == 1
+    for task in ("bbox", "segm"):
+        errors = read_scores(tmp_path / f"error_types_{task}.json", ErrorScores)
+        assert errors.overall["AP50"] == pytest.approx(results[task]["AP50"])
+    draw_scores(tmp_path)
+    pictures = {f"{n}_{t}.png" for n in (ERROR_TYPES, PRECISION_RECALL, SIZES) for t in results}
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        name for name in pictures if "boundary" not in name
+    }
+    assert 0 < results["boundary"]["AP"] <= results["segm"]["AP"]
+    without = run(CocoInstanceEvaluator(register(images, annotations)), outputs)
+    assert set(without) == {"bbox", "segm"}

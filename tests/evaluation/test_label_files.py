@@ -10,6 +10,7 @@ from detectron2.data.catalog import Metadata
 
 from segtron.errors import UserError
 from segtron.evaluation import LabelFiles, label_file, label_values, write_labels
+from segtron.evaluation.label_files import check_pngs_of_images
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,18 @@ def test_label_file(image_id, expected):
 
 @pytest.mark.parametrize("image_id", ["../a.png", "a/../../b.png", "/etc/a.png", "", ".", "a/.."])
 def test_label_file_stays_in_its_folder(image_id):
-    with pytest.raises(UserError, match="outside of their folder"):
+    with pytest.raises(UserError, match="saved outside of out/labels; let ids be"):
         label_file("out", image_id)
+
+
+def test_each_image_has_a_file_of_its_own(tmp_path):
+    check_pngs_of_images(tmp_path, ["a/x.jpg", "b/x.jpg", "x", 7, "x"])
+    with pytest.raises(
+        UserError, match=r"'a/x\.jpg' and 'a/x\.png' would both be saved as .*/a/x\.p"
+    ):
+        check_pngs_of_images(tmp_path, ["a/x.jpg", "b/x.jpg", "a/x.png"])
+    with pytest.raises(UserError, match=r"'\.\./x' would be saved outside"):
+        check_pngs_of_images(tmp_path, ["a", "../x"])
 
 
 @pytest.fixture

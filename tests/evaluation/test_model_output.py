@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.catalog import Metadata
 
 from segtron.errors import UserError
 from segtron.evaluation import Category
 from segtron.evaluation.model_output import (
     dataset_segments,
+    decode_segments,
     is_panoptic,
+    naming_ground_truth,
     panoptic_categories,
     predicted_panoptic,
     predicted_sem_seg,
@@ -166,6 +169,44 @@ def test_segments_in_both_of_detectron2s_forms(name):
         {"id": 1002, "category_id": 40, "isthing": True},
     ]
     assert codes[0, 0] == -1, "the model's own map is left as it is"
+
+
+def test_segments_without_pixels_are_left_out(name):
+    # Detectron2's merging lists stuff that things cover wholly, where its area limit is 0.
+    set_panoptic(name)
+    listed = [
+        {"id": 2, "isthing": False, "category_id": 0, "area": 0},
+        {"id": 1, "isthing": True, "category_id": 1},
+    ]
+    ids = torch.tensor([[0, 1], [1, 1]])
+    _, segments = predicted_panoptic({"panoptic_seg": (ids, listed)}, name)
+    assert segments == [{"id": 1, "category_id": 40, "isthing": True}]
+
+
+@pytest.mark.parametrize("unified", [False, True])
+def test_codes_of_classes_and_numbers(unified):
+    names = {"thing_classes": ["fig"], "label_divisor": 10}
+    names |= (
+        {"panoptic_classes": ["fig", "sky"]}
+        if unified
+        else {"thing_dataset_id_to_contiguous_id": {7: 0}}
+    )
+    codes = np.array([[-1, 3, 10], [0, 3, -1]])
+    ids, segments = decode_segments(codes, Metadata(name="codes", **names))
+    assert ids.tolist() == [[0, 4, 11], [1, 4, 0]]
+    assert segments == [
+        {"id": 1, "category_id": 0, "isthing": True},
+        {"id": 4, "category_id": 0, "isthing": True},
+        {"id": 11, "category_id": 1, "isthing": False},
+    ]
+
+
+def test_refusals_name_the_ground_truth():
+    with (
+        pytest.raises(UserError, match="^a.png: too large; do this file, the classes of a_set and"),
+        naming_ground_truth("a.png", "a_set"),
+    ):
+        raise ValueError("too large")
 
 
 def test_what_is_needed_is_named():

@@ -12,6 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
+from detectron2.utils import comm
 
 from segtron.config.defaults import get_default_config
 from segtron.data.catalog import INSTANCE_METADATA, PANOPTIC_METADATA
@@ -20,6 +21,7 @@ from segtron.data.cityscapes_panoptic_files import write_panoptic_files
 from segtron.data.classes import class_metadata, things_in_sem_seg
 from segtron.data.panoptic import read_pan_seg
 from segtron.data.panoptic_png import read_panoptic_png
+from segtron.data.register import register_datasets
 from segtron.data.toytown import make_toytown
 from segtron.errors import UserError
 from segtron.evaluation import PanopticEvaluator, build_evaluators, score_panoptic_files
@@ -147,10 +149,8 @@ def test_one_run_gives_all_scores_in_one_table(toytown, tmp_path, caplog):
     assert 0 < ap["AP"] < 100
 
     # Neither segments nor classes are written unasked.
-    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == [
-        "coco_instances_results.json",
-        "confusion_matrix.csv",
-    ]
+    assert {path.suffix for path in (tmp_path / "out").rglob("*")} == {".json", ".csv"}
+    assert not (tmp_path / "out" / "panoptic.json").exists()
 
 
 def test_saved_segments_pass_through_the_official_scorer(toytown, root, tmp_path):
@@ -308,9 +308,8 @@ def test_predictions_that_cannot_be_scored(toytown):
     file = record["pan_seg_file_name"]
     with pytest.raises(UserError, match=rf"^{file}: the prediction is 192x90 and the ground truth"):
         process(ids[:90])
-    with pytest.raises(UserError, match=rf"^{file}: the prediction lists the segment 2, of which"):
-        segments_info = [{"id": i, "isthing": True, "category_id": 11} for i in (1, 2)]
-        evaluator.process([record], [{"panoptic_seg": (torch.from_numpy(ids), segments_info)}])
+    with pytest.raises(UserError, match=rf"^{file}: the prediction has pixels of the segment 2, w"):
+        process(ids * 2)
     with pytest.raises(UserError, match=f"{toytown} is scored by its panoptic segmentation and"):
         evaluator.process([record], [{"sem_seg": None}])
     process(ids)
@@ -420,15 +419,101 @@ def test_shards_are_saved_as_one(tmp_path):
     )
 
 
-def test_images_that_would_share_a_file(tmp_path):
+@pytest.mark.parametrize(
+    ("image_id", "message"),
+    [
+        ("a.png", r"'a\.jpg' and 'a\.png' would both be saved as .*a\.png"),
+        ("../x", r"'\.\./x' would be saved outside of .*panoptic"),
+        ("/x", r"'/x' would be saved outside of .*panoptic"),
+    ],
+)
+def test_files_are_checked_before_anything_is_predicted(toytown, tmp_path, image_id, message):
+    records = DatasetCatalog.get(toytown)
+    records[1]["image_id"], records[3]["image_id"] = "a.jpg", image_id
+    DatasetCatalog.remove(toytown)
+    DatasetCatalog.register(toytown, lambda: records)
+    with pytest.raises(UserError, match=message):
+        PanopticEvaluator(toytown, output_dir=tmp_path)
+    PanopticEvaluator(toytown)  # saves nothing
+
+
+def test_scores_are_known_before_anything_can_fail_to_be_saved(toytown, tmp_path, caplog):
+    evaluators = build_evaluators(config(SAVE_PANOPTIC=True), toytown, tmp_path)
+    evaluators.reset()
+    record = DatasetCatalog.get(toytown)[0]
+    evaluators.process([record], [model_output(record, 0)])
+    (tmp_path / "panoptic.json").mkdir()
+    with (
+        caplog.at_level(logging.INFO, logger="segtron"),
+        pytest.raises(UserError, match=r"cannot write .*panoptic\.json"),
+    ):
+        evaluators.evaluate()
+    assert "car" in table_of(caplog.text)
+
+
+def test_an_interrupted_evaluation_leaves_no_json_of_an_older_one(toytown, tmp_path):
+    evaluator = PanopticEvaluator(toytown, output_dir=tmp_path)
+    run(evaluator, toytown)
+    pngs = sorted((tmp_path / "panoptic").iterdir())
+    (tmp_path / "panoptic" / "a").mkdir()
+    pngs[3].rename(tmp_path / "panoptic" / "a" / "removed since.png")
+
+    evaluator = PanopticEvaluator(toytown, output_dir=tmp_path)
+    assert (tmp_path / "panoptic.json").is_file(), "nothing has begun"
+    evaluator.reset()
+    record = DatasetCatalog.get(toytown)[1]
+    evaluator.process([record], [model_output(record, 1)])
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == [pngs[1]]
+
+
+def test_one_process_removes_what_was_saved_and_the_others_wait(tmp_path, monkeypatch):
+    left = []
+    monkeypatch.setattr(comm, "synchronize", lambda: left.append(json_file.exists()))
+    json_file = tmp_path / "panoptic.json"
+    json_file.write_text("{}")
     saved = SavedSegments(tmp_path, CATEGORIES)
-    for image_id in ("a/x.jpg", "b/x.jpg", "a/x.png"):
-        saved.add({"image_id": image_id, "file_name": image_id}, np.zeros((2, 2), int), [])
-    assert (tmp_path / "panoptic" / "b" / "x.png").is_file()
-    with pytest.raises(UserError, match=r"'a/x\.jpg' and 'a/x\.png' would both be saved as a/x\.p"):
-        saved.write_json()
-    with pytest.raises(UserError, match=r"'\.\./x' would be saved outside of their folder"):
-        saved.add({"image_id": "../x", "file_name": "x"}, np.zeros((2, 2), int), [])
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    saved.remove_earlier()
+    monkeypatch.setattr(comm, "is_main_process", lambda: True)
+    saved.remove_earlier()
+    assert left == [True, False]
+    json_file.mkdir()
+    with pytest.raises(UserError, match=r"cannot replace .*panoptic\.json, which an earlier"):
+        saved.remove_earlier()
+
+
+def test_saved_segments_can_be_registered_as_a_set(toytown, root, tmp_path):
+    """The images' names in the JSON are paths below the folder that the set has them in."""
+    images = tmp_path / "images"
+    records = DatasetCatalog.get(toytown)
+    for record, name in zip(records, ("a/1.png", "b/1.png", "b/c/1.png", "1.png"), strict=True):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(Path(record["file_name"]).read_bytes())
+        record["file_name"] = str(images / name)
+    DatasetCatalog.remove(toytown)
+    DatasetCatalog.register(toytown, lambda: records)
+    MetadataCatalog.get(toytown).image_root = str(images)
+    run(PanopticEvaluator(toytown, output_dir=tmp_path / "out"), toytown)
+
+    name = f"saved_from_{toytown}"
+    entry = {"name": name, "type": "coco_panoptic", "json": str(tmp_path / "out" / "panoptic.json")}
+    entry |= {"panoptic": str(tmp_path / "out" / "panoptic"), "images": str(images)}
+    register_datasets([entry])
+    found = DatasetCatalog.get(name)
+    assert {r["image_id"]: r["file_name"] for r in found} == {
+        r["image_id"]: r["file_name"] for r in records
+    }
+    for record in found:
+        read_pan_seg(record)
+
+
+def test_images_of_cityscapes_layout_are_named_with_their_city(toytown, root, tmp_path):
+    metadata = MetadataCatalog.get(toytown)
+    metadata.image_root, metadata.image_dir = "elsewhere", str(root / "leftImg8bit" / "val")
+    run(PanopticEvaluator(toytown, output_dir=tmp_path), toytown)
+    for image in json.loads((tmp_path / "panoptic.json").read_text())["images"]:
+        city = image["id"].split("_")[0]
+        assert image["file_name"] == f"{city}/{image['id']}_leftImg8bit.png"
 
 
 def test_entries_of_segments():

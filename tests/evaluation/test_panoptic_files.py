@@ -91,6 +91,28 @@ def test_real_predictions(tmp_path):
     assert_equal_scores(scores, official_scores(gt_json, pred_json))
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(files, workers):
+    scores = score_panoptic_files(*files, workers=workers)
+    assert scores.as_json() == score_panoptic_files(*files).as_json()
+
+
+def test_missing_predictions(files):
+    edit(files[1], lambda content: content["annotations"].remove(annotation_of(content, 1)))
+    scores = score_panoptic_files(*files, allow_missing=True)
+    assert (scores.num_images, scores.num_missing) == (2, 1)
+    assert str(scores).startswith(
+        "Panoptic quality: PARTIAL: 2 of 3 images, 1 have no prediction, "
+    )
+    assert scores.as_json()["num_missing"] == 1
+    # The official scorer is told of two images only.
+    edit(files[0], lambda content: content["annotations"].remove(annotation_of(content, 1)))
+    assert_equal_scores(scores, official_scores(*files))
+    edit(files[1], lambda content: content["annotations"].clear())
+    with pytest.raises(UserError, match=r"nothing for 2 of the 2 images"):
+        score_panoptic_files(*files, allow_missing=True)
+
+
 # Faulty input -------------------------------------------------------------------------------------
 
 
@@ -240,6 +262,16 @@ def test_pngs_that_are_refused(files, tmp_path, fault, side):
     path = tmp_path / side / f"{side}_1.png"
     spoil(path)
     with pytest.raises(UserError, match=f"{re.escape(str(path))}.* {message}"):
+        score_panoptic_files(*files)
+
+
+@pytest.mark.parametrize("side", ["gt", "pred"])
+def test_sizes_are_compared_before_pixels_are_read(files, tmp_path, side):
+    # A small file can claim to be a huge picture; here the pixels are missing.
+    path = tmp_path / side / f"{side}_1.png"
+    write_panoptic_png(path, np.zeros((HEIGHT, 1000), int))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(UserError, match=rf"{side}_1\.png is 1000 x {HEIGHT}, but"):
         score_panoptic_files(*files)
 
 

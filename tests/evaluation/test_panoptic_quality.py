@@ -9,6 +9,7 @@ import pytest
 
 from segtron.evaluation import Category, PanopticQualityMetric, explain_match, match_segments
 from segtron.evaluation.panoptic_quality import Outcome, SegmentError
+from segtron.evaluation.scores import PanopticColumn
 
 from .panoptic_scenes import (
     CATEGORIES,
@@ -244,13 +245,29 @@ def test_results_are_flat_and_json_has_no_nan():
 
 def test_other_scores_can_stand_beside():
     scores = metric_of(perfect()).compute()
-    table = scores.table({"AP": {"all": 1.25, "car": 2.5}})
+    ap = dict.fromkeys(scores.per_class, math.nan) | {"car": 2.5}
+    table = scores.table({"AP": PanopticColumn(1.25, math.nan, math.nan, ap)})
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")[1:]]
     column = {line[0]: line[4] for line in cells[2:]}
     assert cells[0][4] == "AP"
     assert column.pop("all") == "1.25"
     assert column.pop("car") == "2.50"
     assert set(column.values()) == {"-"}
+
+
+def test_classes_may_be_called_as_groups_are():
+    names = ["all", "things", "stuff", "person", "car", "bicycle"]
+    categories = [c._replace(name=name) for c, name in zip(CATEGORIES, names, strict=True)]
+    scores = metric_of(perfect(), categories).compute()
+    iou = dict(zip(names, (40.0, 50.0, 60.0, 70.0, 80.0, 90.0), strict=True))
+    table = scores.table({"IoU": PanopticColumn(1.0, 2.0, 3.0, iou)})
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.split("\n")[3:]]
+    assert [line[0] for line in cells] == ["all", "things", "stuff", *names]
+    assert [line[4] for line in cells] == [
+        f"{value:.2f}" for value in (1, 2, 3, 40, 50, 60, 70, 80, 90)
+    ]
+    counts = [int(line[5]) for line in cells]
+    assert counts[0] == sum(counts[3:])
 
 
 # What became of segments --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -60,6 +61,7 @@ def test_panoptic(files, run_here, tmp_path):
         "PQ_th": 80, "SQ_th": 80, "RQ_th": 100,
         "PQ_st": 0, "SQ_st": 0, "RQ_st": 0,
         "num_images": 1,
+        "num_missing": 0,
         "per_class": {
             "road": {"PQ": 0, "SQ": 0, "RQ": 0, "ground_truth": 1, "predicted": 1},
             "car": {"PQ": 80, "SQ": 80, "RQ": 100, "ground_truth": 1, "predicted": 1},
@@ -120,10 +122,120 @@ def test_a_task_has_to_be_named(run_here):
     assert "TASK" in stderr
 
 
-@pytest.mark.parametrize("task", [[], ["panoptic"]])
+@pytest.mark.parametrize(
+    "task", [[], ["panoptic"], ["cityscapes-instance"], ["cityscapes-semantic"], ["coco"]]
+)
 def test_help_has_an_example(task, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["evaluate.py", *task, "--help"])
     with pytest.raises(SystemExit) as ending:
         runpy.run_path(str(TOOLS / "evaluate.py"), run_name="__main__")
     assert ending.value.code == 0
-    assert "Example:\n  python tools/evaluate.py panoptic --gt" in capsys.readouterr().out
+    name = task[0] if task else "panoptic"
+    assert f"Example:\n  python tools/evaluate.py {name} --gt" in capsys.readouterr().out
+
+
+# Cityscapes' formats, on toytown -----------------------------------------------------------------
+
+
+@pytest.fixture
+def split(datasets) -> Path:
+    return datasets / "toytown" / "gtFine" / "val"
+
+
+@pytest.fixture
+def results(split, tmp_path) -> Path:
+    """Perfect predictions, but for the first image: there the cars are found twice too high."""
+    folder = tmp_path / "results"
+    folder.mkdir()
+    for number, path in enumerate(sorted(split.glob("*/*_instanceIds.png"))):
+        frame = path.name.removesuffix("_gtFine_instanceIds.png")
+        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        labels = np.where(ids < 1000, ids, ids // 1000).astype(np.uint8)
+        if number == 0:
+            labels[: len(labels) // 2] = 23
+        assert cv2.imwrite(str(folder / f"{frame}_labelIds.png"), labels)
+        lines = []
+        for instance_id in np.unique(ids[ids >= 1000]).tolist():
+            mask = ids == instance_id
+            if number == 0:
+                mask[: len(mask) // 2] = True
+            assert cv2.imwrite(str(folder / f"{frame}_{instance_id}.mask.png"), mask * np.uint8(9))
+            lines.append(f"{frame}_{instance_id}.mask.png {instance_id // 1000} 0.5\n")
+        (folder / f"{frame}_pred.txt").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("task", ["cityscapes-instance", "cityscapes-semantic"])
+def test_cityscapes(task, split, results, run_here, tmp_path):
+    if task == "cityscapes-semantic":
+        for mask in results.glob("*.mask.png"):
+            mask.unlink()
+    written = []
+    for workers in (1, 2):
+        out = tmp_path / f"{workers}.json"
+        code, stderr = run_here(
+            "evaluate.py", task, "--gt", split, "--pred", results, "--json", out,
+            "--workers", workers,
+        )  # fmt: skip
+        assert code == 0, stderr
+        assert "scoring: 100%" in stderr
+        written.append(out.read_bytes())
+    assert written[0] == written[1]
+    content = json.loads(written[0])
+    keys = ["AP", "AP50"] if "instance" in task else ["IoU", "iIoU", "IoU_sup", "iIoU_sup"]
+    assert list(content)[: len(keys)] == keys
+    assert all(0 < content[key] < 100 for key in keys)
+    assert (content["num_images"], content["num_missing"]) == (4, 0)
+    assert content["per_class"]["car"]["predicted"] > 0
+
+    first = sorted(split.glob("*/*_instanceIds.png"))[0].name.removesuffix(
+        "_gtFine_instanceIds.png"
+    )
+    for path in results.glob(f"{first}_*"):
+        path.unlink()
+    out = tmp_path / "partial.json"
+    command = ["evaluate.py", task, "--gt", split, "--pred", results, "--json", out]
+    code, stderr = run_here(*command)
+    assert_one_sentence(code, stderr, [str(results), "1 of 4 images", first, "--allow-missing"])
+    assert not out.exists()
+    code, stderr = run_here(*command, "--allow-missing")
+    assert code == 0, stderr
+    content = json.loads(out.read_text())
+    assert all(content[key] == 100 for key in keys)
+    assert (content["num_images"], content["num_missing"]) == (3, 1)
+
+
+def test_a_spoilt_file_leaves_nothing(split, results, run_here, tmp_path):
+    mask = sorted(results.glob("*.mask.png"))[-1]
+    mask.write_bytes(mask.read_bytes()[:-9])
+    out = tmp_path / "scores.json"
+    code, stderr = run_here(
+        "evaluate.py", "cityscapes-instance", "--gt", split, "--pred", results, "--json", out
+    )
+    assert_one_sentence(code, stderr, [mask.name, "damaged"])
+    assert not out.exists()
+
+
+def test_coco(run_here, tmp_path):
+    box = [2, 3, 10, 10]
+    ground_truth = {
+        "images": [{"id": 1, "height": 30, "width": 30}],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 6, "name": "dog"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "bbox": box}],
+    }
+    result = {"image_id": 1, "category_id": 5, "bbox": box, "score": 0.5}
+    gt_json, pred_json, out = (tmp_path / f"{name}.json" for name in ("gt", "pred", "scores"))
+    gt_json.write_text(json.dumps(ground_truth))
+    command = ["evaluate.py", "coco", "--gt", gt_json, "--pred", pred_json, "--json", out]
+    pred_json.write_text(json.dumps([result | {"score": float("nan")}]))
+    code, stderr = run_here(*command)
+    assert_one_sentence(code, stderr, ["pred.json: entry 0", "nan"])
+    assert not out.exists()
+    pred_json.write_text(json.dumps([result]))
+    code, stderr = run_here(*command)
+    assert code == 0, stderr
+    content = json.loads(out.read_text())
+    found = content["AP"], content["APs"], content["bbox"]["AP75"]
+    assert found == pytest.approx((100, 100, 100))
+    assert content["APl"] is content["per_class"]["dog"]["AP"] is None
+    assert "segm" not in content

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pycocotools.mask as mask_util
 import pytest
+from detectron2.data import MetadataCatalog
 from matplotlib.legend import Legend
 from PIL import Image
 
@@ -207,6 +208,37 @@ def test_unsaved_predictions_can_be_asked_for(panoptic_run, caplog):
     assert "TEST.SAVE_PANOPTIC True" in caplog.text
     # Four cars, none of them found; the crowd is no instance.
     assert (folder / "001_q0.00_a.png").is_file()
+
+
+def test_sets_with_two_numberings_have_no_panoptic_pictures(panoptic_run, caplog):
+    """As Detectron2's `coco_2017_val_panoptic_separated`."""
+    cfg = load_config(panoptic_run / "config.yaml")
+    metadata = MetadataCatalog.get("town")
+    for kind, names, ids in (
+        ("thing", ["car", "bus & $"], {5: 0, 9: 1}),
+        ("stuff", ["things", "road"], {0: 0, 11: 1}),
+    ):
+        for key, value in (("classes", names), ("dataset_id_to_contiguous_id", ids)):
+            delattr(metadata, f"{kind}_{key}")
+            setattr(metadata, f"{kind}_{key}", value)
+    inference = panoptic_run / "inference" / "town"
+
+    def draw_apart():
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            return visualize_results(cfg, panoptic_run, number=5, min_score=0.5)
+
+    with pytest.raises(UserError) as refused:
+        draw_apart()
+    assert "panoptic" not in str(refused.value).split("holds no")[1].lower()
+    (inference / "coco_instances_results.json").write_text("[]")
+    (folder,) = draw_apart()
+    assert (folder / "001_q0.00_a.png").is_file()
+    assert "town numbers things and stuff apart" in caplog.text
+    assert "SAVE_PANOPTIC" not in caplog.text
+    (inference / "panoptic.json").unlink()
+    draw_apart()
+    assert "panoptic" not in caplog.text
 
 
 def test_instances_go_by_the_classes_of_things(panoptic_run):

@@ -47,7 +47,11 @@ AT_LEAST = {
     "SOLVER.BACKBONE_MULTIPLIER": 0,
 }
 # Chances and shares: from 0 to 1.
-SHARES = ("INPUT.VERTICAL_FLIP_PROB", "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA")
+SHARES = (
+    "INPUT.VERTICAL_FLIP_PROB",
+    "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA",
+    "TEST.BOUNDARY_RATIO",
+)
 # Detectron2's switches for what Segtron's training path does not do. Refused, since a run that
 # leaves out what it was asked for would mislead.
 NOT_SUPPORTED = (
@@ -62,6 +66,8 @@ LISTS_OF_NAMES = (
     "DATASETS.TEST",
     "DATASETS.THING_CLASSES",
     "DATASETS.STUFF_CLASSES",
+    "MODEL.SEM_SEG_HEAD.IN_FEATURES",
+    "MODEL.CENTER_HEAD.IN_FEATURES",
 )
 
 

@@ -115,7 +115,10 @@ def register_builtin() -> None:
         metadata = MetadataCatalog.get(name)
         files = (metadata.panoptic_json, metadata.panoptic_root, metadata.image_root)
         DatasetCatalog.remove(name)
-        DatasetCatalog.register(name, functools.partial(load_coco_panoptic, *map(Path, files)))
+        DatasetCatalog.register(
+            name,
+            functools.partial(load_coco_panoptic, *map(Path, files), metadata=metadata.as_dict()),
+        )
 
 
 register_builtin()

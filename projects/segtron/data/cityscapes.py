@@ -63,16 +63,25 @@ class InstanceIds:
     def read(self, path: str | Path) -> np.ndarray:
         """See `PanSegEncoding`."""
         ids = read_ids(path)
-        return np.where(_is_scored()[ids], ids.astype(np.int32), VOID)
+        scored, known = _id_kinds()
+        strange = ~known[ids]
+        if strange.any():
+            raise UserError(
+                f"label file {path} has the id {ids[strange][0]}, whose label is none of "
+                "Cityscapes; correct the file"
+            )
+        return np.where(scored[ids], ids.astype(np.int32), VOID)
 
 
 INSTANCE_IDS = InstanceIds()
 
 
 @functools.cache
-def _is_scored() -> np.ndarray:
-    """(2**16,) bool: whether an instance id's label is scored."""
-    return np.isin(label_ids_of(np.arange(2**16)), list(SEM_SEG_ID_TO_CONTIGUOUS))
+def _id_kinds() -> tuple[np.ndarray, np.ndarray]:
+    """For each instance id of 16 bits: whether its label is scored, and whether it is known."""
+    label_ids = label_ids_of(np.arange(2**16))
+    scored = np.isin(label_ids, list(SEM_SEG_ID_TO_CONTIGUOUS))
+    return scored, np.isin(label_ids, [label.id for label in LABELS])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,17 +93,40 @@ def _check_references(content: dict[str, Any], json_file: Path) -> None:
     sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
     categories = {category["id"] for category in content["categories"]}
     for number, annotation in enumerate(content["annotations"]):
-        where = f"{json_file}: annotations[{number}]"
-        if annotation["image_id"] not in sizes:
-            raise UserError(f"{where}: no image has the id {annotation['image_id']!r}")
-        if annotation["category_id"] not in categories:
-            raise UserError(f"{where}: no category has the id {annotation['category_id']!r}")
-        if len(annotation["bbox"]) != 4 or not _all_numbers(annotation["bbox"]):
-            raise UserError(f"{where}: 'bbox' is not [x, y, width, height] in pixels")
-        if annotation.get("iscrowd") not in (None, 0, 1):
-            raise UserError(f"{where}: 'iscrowd' is {annotation['iscrowd']!r}; it must be 0 or 1")
-        if annotation.get("area") is not None and not _all_numbers([annotation["area"]], math.inf):
-            raise UserError(f"{where}: 'area' is {annotation['area']!r}, which is no number")
+        check_annotation(annotation, sizes, categories, f"{json_file}: annotations[{number}]")
+
+
+def check_annotation(
+    annotation: Mapping[str, Any],
+    sizes: Mapping[Any, tuple[int, int]],
+    categories: Collection[int],
+    where: str,
+) -> None:
+    """Make sure that an annotation, or a result, is of something that exists, and is well-formed.
+
+    Args:
+        annotation: with `image_id` and `category_id`; whatever else there is of `bbox` (a list),
+            `segmentation` (a list or an object), `iscrowd` and `area` is checked.
+        sizes: image id -> height and width.
+        categories: their ids.
+        where: what to call the annotation.
+
+    Raises:
+        UserError: names the field.
+    """
+    if annotation["image_id"] not in sizes:
+        raise UserError(f"{where}: no image has the id {annotation['image_id']!r}")
+    if annotation["category_id"] not in categories:
+        raise UserError(f"{where}: no category has the id {annotation['category_id']!r}")
+    if "bbox" in annotation and (
+        len(annotation["bbox"]) != 4 or not _all_numbers(annotation["bbox"])
+    ):
+        raise UserError(f"{where}: 'bbox' is not [x, y, width, height] in pixels")
+    if annotation.get("iscrowd") not in (None, 0, 1):
+        raise UserError(f"{where}: 'iscrowd' is {annotation['iscrowd']!r}; it must be 0 or 1")
+    if annotation.get("area") is not None and not _all_numbers([annotation["area"]], math.inf):
+        raise UserError(f"{where}: 'area' is {annotation['area']!r}, which is no number")
+    if "segmentation" in annotation:
         _check_segmentation(annotation["segmentation"], sizes[annotation["image_id"]], where)
 
 

@@ -7,6 +7,7 @@ A JSON lists images, annotations and categories; an annotation names an image's 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,6 @@ def read_coco_panoptic(json_file: Path) -> dict[str, Any]:
                 f"{json_file}: categories[{number}]: 'isthing' is {category['isthing']}; it must "
                 "be 1 for things, 0 for stuff"
             )
-    if len(content["categories"]) > MAX_CLASSES:
-        raise UserError(
-            f"{json_file} has {len(content['categories'])} categories; at most {MAX_CLASSES} are "
-            "supported"
-        )
     for name, count in Counter(category["name"] for category in content["categories"]).items():
         if count > 1:
             raise UserError(f"{json_file}: {count} categories are called {name!r}; rename one")
@@ -116,17 +112,22 @@ def check_annotations(annotations: list[dict[str, Any]], json_file: Path) -> Non
 
 
 def load_coco_panoptic(
-    json_file: Path, panoptic_dir: Path, image_dir: Path
+    json_file: Path,
+    panoptic_dir: Path,
+    image_dir: Path,
+    metadata: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Read a JSON file of COCO's panoptic format as Detectron2's standard dicts.
 
-    Category ids become contiguous by ascending id, things and stuff in one numbering, and things
-    also in one of their own.
+    Category ids become contiguous, things and stuff in one numbering, and things also in one of
+    their own.
 
     Args:
         json_file: the annotations.
         panoptic_dir: the folder that the annotations' `file_name` is relative to.
         image_dir: the folder that the images' `file_name` is relative to.
+        metadata: `thing_dataset_id_to_contiguous_id` and `stuff_dataset_id_to_contiguous_id` of the
+            data set; those of `panoptic_metadata`, by ascending id, if it is left out.
 
     Returns:
         One dict an image, in the order of the annotations: `file_name`, `image_id`, `height`,
@@ -134,7 +135,8 @@ def load_coco_panoptic(
 
     Raises:
         UserError: see `read_coco_panoptic`; or there are no images, one of them has no annotation,
-            or a name leads out of its folder.
+            a name leads out of its folder, or a segment is of a category that `metadata` don't
+            number.
     """
     content = read_coco_panoptic(json_file)
     check_has_images(content, json_file, image_dir)
@@ -149,14 +151,28 @@ def load_coco_panoptic(
             f"({image['file_name']}); remove their entries, or add an annotation with an empty "
             "'segments_info' and a black PNG"
         )
-    categories = categories_by_id(content)
-    classes = {category["id"]: i for i, category in enumerate(categories)}
-    things = {category["id"]: i for i, category in enumerate(c for c in categories if c["isthing"])}
+    if len(content["categories"]) > MAX_CLASSES:
+        raise UserError(
+            f"{json_file} has {len(content['categories'])} categories; at most {MAX_CLASSES} are "
+            "supported"
+        )
+    if metadata is None:
+        metadata = panoptic_metadata(content)
+    thing_ids = metadata["thing_dataset_id_to_contiguous_id"]
+    classes = thing_ids | metadata["stuff_dataset_id_to_contiguous_id"]
+    things = {i: place for place, i in enumerate(sorted(thing_ids, key=thing_ids.get))}
     records = []
     for number, annotation in enumerate(content["annotations"]):
         place, image = images[annotation["image_id"]]
         where = f"{json_file}: annotations[{number}]"
         pan_seg_file = path_below(panoptic_dir, annotation["file_name"], where)
+        for segment in annotation["segments_info"]:
+            if segment["category_id"] not in classes:
+                raise UserError(
+                    f"{where}: segment {segment['id']} is of the category "
+                    f"{segment['category_id']}, which this data set doesn't have; register the "
+                    "file as a set of your own (DATASETS.REGISTER, type coco_panoptic)"
+                )
         segments = [_standard(segment, classes, things) for segment in annotation["segments_info"]]
         records.append(
             {

@@ -32,7 +32,7 @@ def read_json_lists(json_file: Path, lists: Mapping[str, Fields], format: str) -
         content = json.loads(json_file.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read the annotations {json_file}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{json_file} is not valid JSON ({error}); export it again") from error
     if not isinstance(content, dict):
         *names, last = (repr(name) for name in lists)
@@ -70,3 +70,10 @@ def check_fields(entry: Any, fields: Fields, where: str, format: str) -> None:
             raise UserError(
                 f"{where}: {field!r} is {value[:40]}, which {format} does not allow there"
             )
+        if field.endswith("id") and not _is_id(entry[field]):
+            raise UserError(f"{where}: {field!r} is a number of more than 63 bits")
+
+
+def _is_id(value: Any) -> bool:
+    """Whether arrays of ids can hold it."""
+    return not isinstance(value, int) or abs(value) < 2**63

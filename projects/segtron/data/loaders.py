@@ -17,6 +17,7 @@ from detectron2.data import (
 )
 from detectron2.utils import comm
 
+from segtron.data.detectron2_panoptic import complete_panoptic
 from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
 from segtron.errors import UserError
@@ -83,7 +84,7 @@ def _load_dataset(name: str) -> list[dict[str, Any]]:
     try:
         # One at a time: of several sets Detectron2 expects that all have annotations if the first
         # one has, and the same metadata, which sets of instances and panoptic ones have not.
-        return get_detection_dataset_dicts([name], filter_empty=False)
+        records = get_detection_dataset_dicts([name], filter_empty=False)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{name} is read by the package {error.name}, which is not installed; "
@@ -97,12 +98,25 @@ def _load_dataset(name: str) -> list[dict[str, Any]]:
     except AssertionError as error:
         # Detectron2 asserts that data sets hold images.
         raise UserError(f"{name}: the data set is empty") from error
+    return complete_panoptic(name, records)
 
 
 def _is_learnable(record: dict[str, Any]) -> bool:
-    """Whether a standard dict has an annotation that is no crowd, or no list of annotations."""
-    annotations = record.get("annotations")
-    return annotations is None or any(not a.get("iscrowd", 0) for a in annotations)
+    """Whether a standard dict has an instance that is no crowd, or no list of instances."""
+    instances = record.get("annotations")
+    if instances is None and "segments_info" in record:
+        instances = [segment for segment in record["segments_info"] if segment["isthing"]]
+    return instances is None or any(not i.get("iscrowd", 0) for i in instances)
+
+
+def leaves_out_empty(cfg: CfgNode) -> bool:
+    """Whether images without instances are left out of training.
+
+    They are where DATALOADER.FILTER_EMPTY_ANNOTATIONS says so, of models that learn from nothing
+    else.
+    """
+    needed = NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ())
+    return cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and _SEM_SEG not in needed
 
 
 def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
@@ -119,9 +133,7 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
             "processes share a batch evenly; choose a multiple of that"
         )
     _check_classes(cfg, cfg.DATASETS.TRAIN)
-    dataset = load_dataset_dicts(
-        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    dataset = load_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=leaves_out_empty(cfg))
     for what, fields in NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ()):
         _check_has(what, fields, cfg, dataset)
     return build_detection_train_loader(

@@ -331,8 +331,8 @@ def _complete_things(cfg: CfgNode) -> None:
         given = list(cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES)
         if given and given != things:
             raise UserError(
-                f"{key} is {given}, but the things of {name} are the classes {things}; leave it "
-                "out and it follows from the data"
+                f"{key} is {given}, but the things of {name} are the classes {things}; name data "
+                "sets of one kind, and leave the key out: it follows from the data"
             )
         cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES = things
 

@@ -27,11 +27,10 @@ from segtron.engine.optimizer import build_optimizer
 from segtron.engine.progress import ProgressWriter
 from segtron.errors import UserError
 from segtron.evaluation import build_evaluators
-from segtron.evaluation.sem_seg import CONFUSION_FILE
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import Checkpointer, load_weights
 from segtron.modeling.semantic_inference import prepare_for_inference
-from segtron.visualization.confusion import plot_confusion
+from segtron.visualization.score_pictures import draw_scores
 
 logger = logging.getLogger(__name__)
 
@@ -281,17 +280,10 @@ def evaluate(
         folder = inference_dir(cfg, name)
         results[name] = inference_on_dataset(model, loader, build_evaluators(cfg, name, folder))
         if comm.is_main_process():
-            _draw_confusion(folder)
+            draw_scores(folder)
     if not comm.is_main_process():
         return {}
     return next(iter(results.values())) if len(results) == 1 else results
-
-
-def _draw_confusion(folder: Path) -> None:
-    """Draw the confusion matrix that an evaluator of semantic segmentation has left."""
-    matrix = folder / CONFUSION_FILE
-    if matrix.is_file():
-        plot_confusion(matrix, matrix.with_suffix(".png"))
 
 
 def append_metrics(results: dict[str, Any], metrics_file: Path) -> None:

@@ -5,11 +5,15 @@ from segtron.evaluation.cityscapes_instance import (
     CityscapesInstanceEvaluator,
     CityscapesInstanceMetric,
 )
+from segtron.evaluation.cityscapes_instance_files import score_cityscapes_instances
 from segtron.evaluation.cityscapes_sem_seg import (
     CityscapesSemSegEvaluator,
     CityscapesSemSegMetric,
 )
-from segtron.evaluation.coco import CocoInstanceEvaluator, CocoInstanceMetric
+from segtron.evaluation.cityscapes_semantic_files import score_cityscapes_semantics
+from segtron.evaluation.coco import CocoInstanceMetric
+from segtron.evaluation.coco_evaluator import CocoInstanceEvaluator
+from segtron.evaluation.coco_files import score_coco_results
 from segtron.evaluation.confusion import joint_histogram
 from segtron.evaluation.label_files import LabelFiles, label_file, label_values, write_labels
 from segtron.evaluation.panoptic import PanopticEvaluator, PanopticEvaluators
@@ -52,6 +56,9 @@ __all__ = [
     "label_file",
     "label_values",
     "match_segments",
+    "score_cityscapes_instances",
+    "score_cityscapes_semantics",
+    "score_coco_results",
     "score_panoptic_files",
     "write_labels",
 ]

@@ -11,7 +11,7 @@ from detectron2.evaluation import DatasetEvaluators
 from segtron.errors import UserError
 from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
 from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
-from segtron.evaluation.coco import CocoInstanceEvaluator
+from segtron.evaluation.coco_evaluator import CocoInstanceEvaluator
 from segtron.evaluation.model_output import require_output
 from segtron.evaluation.panoptic import PanopticEvaluator, PanopticEvaluators
 from segtron.evaluation.sem_seg import SemSegEvaluator
@@ -54,7 +54,7 @@ def build_evaluators(
 
     Raises:
         UserError: the dataset's evaluator type is unknown, or it has none; or models of this
-            architecture don't predict what it scores.
+            architecture predict nothing that it scores.
     """
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if evaluator_type not in EVALUATORS:
@@ -65,9 +65,11 @@ def build_evaluators(
     evaluators = EVALUATORS[evaluator_type]
     given = OUTPUTS.get(cfg.MODEL.META_ARCHITECTURE)
     if given is not None:
-        # The last first: of a panoptic set that is what takes a panoptic model.
-        for evaluator in reversed(evaluators):
-            require_output(evaluator.needs, given, dataset_name)
+        # Of a panoptic set also what a Mask R-CNN or a semantic model gives can be scored.
+        possible = [evaluator for evaluator in evaluators if evaluator.needs in given]
+        if not possible:
+            require_output(evaluators[-1].needs, given, dataset_name)
+        evaluators = possible
     *others, last = (
         evaluator.from_config(cfg, dataset_name, output_dir) for evaluator in evaluators
     )

@@ -28,6 +28,7 @@ from segtron.evaluation.confusion import (
     stack_histograms,
 )
 from segtron.evaluation.gather import merge_over_processes
+from segtron.evaluation.model_output import naming_ground_truth
 from segtron.evaluation.scores import CityscapesSemSegScores
 from segtron.evaluation.sem_seg import SemSegEvaluator, image_id_of
 
@@ -168,6 +169,16 @@ class CityscapesSemSegMetric:
             },
             per_class=per_class,
             per_category=per_category,
+            num_ground_truth={
+                label.name: int(confusion[label.id].sum()) for label in SEM_SEG_LABELS
+            },
+            num_predicted={
+                label.name: int(confusion[_SCORED_IDS, label.id].sum()) for label in SEM_SEG_LABELS
+            },
+            num_instances={
+                label.name: int(np.count_nonzero(instances.label_ids == label.id))
+                for label in THING_LABELS
+            },
         )
 
     def _instances(self) -> _Instances:
@@ -324,7 +335,7 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
         if path is not None:
             instance_ids = read_ids(path)
             self._check_agreement(input_, instance_ids, ground_truth)
-            with self._naming(path):
+            with naming_ground_truth(path, self._dataset_name):
                 self._cityscapes_metric.update(
                     image_id_of(input_), self._values[classes], instance_ids
                 )

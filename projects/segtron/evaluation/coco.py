@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import io
-import json
-import logging
 import math
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pycocotools.mask as mask_util
-from detectron2.config import CfgNode
-from detectron2.evaluation import DatasetEvaluator
 from detectron2.structures import Instances
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from segtron.errors import UserError
-from segtron.evaluation.coco_ground_truth import (
-    CocoGroundTruth,
-    coco_index,
-    load_coco_ground_truth,
+from segtron.evaluation.coco_average_precision import (
+    DetectionColumns,
+    GroundTruthColumns,
+    Overlaps,
+    Shapes,
+    precision_at_recalls,
 )
-from segtron.evaluation.gather import merge_over_processes
-from segtron.evaluation.masks import encode_mask
-from segtron.evaluation.model_output import predicted_instances, thing_category_ids
+from segtron.evaluation.coco_ground_truth import CocoGroundTruth
+from segtron.evaluation.masks import as_rle, encode_mask
 from segtron.evaluation.scores import InstanceScores
-from segtron.files import replacing
-
-logger = logging.getLogger(__name__)
 
 Task = Literal["bbox", "segm"]
 
@@ -101,23 +88,44 @@ class CocoInstanceMetric:
         Raises:
             ValueError: results for an image that is not in the ground truth.
         """
+        return self.score_with(
+            mask_util.iou, ground_truth, task, max_detections, protocol=f"COCO protocol, {task}"
+        )
+
+    def score_with(
+        self,
+        overlaps: Overlaps,
+        ground_truth: CocoGroundTruth,
+        task: Task,
+        max_detections: int,
+        *,
+        protocol: str,
+    ) -> InstanceScores:
+        """Score by any measure of how well a detection fits.
+
+        Args:
+            overlaps: the measure, of boxes or of masks.
+            ground_truth: see `compute`.
+            task: what the overlaps and areas are of.
+            max_detections: see `compute`.
+            protocol: heads the table.
+
+        Raises:
+            ValueError: results for an image that is not in the ground truth.
+        """
         strangers = self.image_ids - {image["id"] for image in ground_truth.images}
         if strangers:
             raise ValueError(f"image {min(strangers)} is not in the ground truth")
         results = self.results()
         category_ids = ground_truth.category_ids
-        precision = average_precision_with_pycocotools(
-            # copies, for pycocotools writes into what it is given
-            coco_index(ground_truth.images, [dict(a) for a in ground_truth.annotations]),
-            coco_index(ground_truth.images, _detections(results, task)),
-            task,
-            category_ids,
-            max_detections,
-        )
+        annotated, detected = coco_columns(ground_truth, results, task)
+        precision = precision_at_recalls(
+            annotated, detected, len(category_ids), max_detections, overlaps
+        ).precision
         names = ground_truth.class_names
         predicted = np.array([result["category_id"] for result in results])
         return InstanceScores(
-            protocol=f"COCO protocol, {task}",
+            protocol=protocol,
             num_images=len(ground_truth.images),
             overall=_summary(precision),
             per_class={name: _summary(precision[:, :, [k]]) for k, name in enumerate(names)},
@@ -132,56 +140,58 @@ class CocoInstanceMetric:
         )
 
 
-def average_precision_with_pycocotools(
-    ground_truth: COCO,
-    detections: COCO,
-    task: Task,
-    category_ids: list[int],
-    max_detections: int,
-) -> np.ndarray:
-    """COCO's interpolated precision, by the reference implementation.
+def coco_columns(
+    ground_truth: CocoGroundTruth, results: list[dict[str, Any]], task: Task
+) -> tuple[GroundTruthColumns, DetectionColumns]:
+    """Ground truth and results as the matching takes them; results of other classes are left out.
 
-    Returns:
-        (T, R, K, A) float64: at 10 IoU thresholds, 101 recalls, the classes in the order given, and
-        the areas all, small, medium, large; -1 where there is no ground truth.
+    Args:
+        ground_truth: of the whole set; for "segm", only annotations with a mask.
+        results: in COCO's form, those of an image in the order that breaks ties.
+        task: "bbox" or "segm".
     """
-    scorer = COCOeval(ground_truth, detections, iouType=task)
-    scorer.params.catIds = sorted(category_ids)
-    scorer.params.maxDets = [max_detections]
-    with contextlib.redirect_stdout(io.StringIO()):
-        scorer.evaluate()
-        scorer.accumulate()
-    # not `summarize()`: it looks for 100 detections, whatever was asked for
-    order = np.searchsorted(scorer.params.catIds, category_ids)
-    return scorer.eval["precision"][..., 0][:, :, order]
+    image_ids = sorted({image["id"] for image in ground_truth.images})
+    image_of = {image_id: place for place, image_id in enumerate(image_ids)}
+    class_of = {category: place for place, category in enumerate(ground_truth.category_ids)}
+    annotations = ground_truth.annotations
+    results = [result for result in results if result["category_id"] in class_of]
 
+    def places(entries: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        images = [image_of[entry["image_id"]] for entry in entries]
+        classes = [class_of[entry["category_id"]] for entry in entries]
+        return np.array(images, dtype=np.int64), np.array(classes, dtype=np.int64)
 
-def _detections(results: list[dict], task: Task) -> list[dict]:
-    """Results as pycocotools' `loadRes` would number and measure them; it can't load none."""
     if task == "bbox":
-        return [
-            {
-                "id": number,
-                "image_id": result["image_id"],
-                "category_id": result["category_id"],
-                "bbox": result["bbox"],
-                "area": result["bbox"][2] * result["bbox"][3],
-                "score": result.get("box_score", result["score"]),
-            }
-            for number, result in enumerate(results, start=1)
+        annotated, detected = _boxes(annotations), _boxes(results)
+        areas = detected[:, 2] * detected[:, 3]
+        scores = [result.get("box_score", result["score"]) for result in results]
+    else:
+        sizes = {image["id"]: (image["height"], image["width"]) for image in ground_truth.images}
+        annotated: Shapes = [
+            as_rle(entry["segmentation"], *sizes[entry["image_id"]]) for entry in annotations
         ]
-    return [
-        {
-            "id": number,
-            "image_id": result["image_id"],
-            "category_id": result["category_id"],
-            "segmentation": result["segmentation"],
-            # one by one: on numpy 2 pycocotools can't measure more than 255 at once
-            "area": mask_util.area(result["segmentation"]),
-            "score": result["score"],
-        }
-        for number, result in enumerate(results, start=1)
-    ]
+        detected: Shapes = [result["segmentation"] for result in results]
+        # one by one: on numpy 2 pycocotools can't measure more than 255 at once
+        areas = [mask_util.area(mask) for mask in detected]
+        scores = [result["score"] for result in results]
+    return (
+        GroundTruthColumns(
+            *places(annotations),
+            annotated,
+            np.array([entry["area"] for entry in annotations], dtype=np.float64),
+            np.array([entry["iscrowd"] for entry in annotations], dtype=bool),
+        ),
+        DetectionColumns(
+            *places(results),
+            detected,
+            np.array(areas, dtype=np.float64),
+            np.array(scores, dtype=np.float64),
+        ),
+    )
+
+
+def _boxes(entries: list[dict[str, Any]]) -> np.ndarray:
+    return np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
 
 
 def _summary(precision: np.ndarray) -> dict[str, float]:
@@ -232,125 +242,3 @@ def instances_to_coco_results(
         {"image_id": image_id, **dict(zip(columns, values, strict=True))}
         for values in zip(*columns.values(), strict=True)
     ]
-
-
-class CocoInstanceEvaluator(DatasetEvaluator):
-    """Score a model's boxes and masks by the COCO protocol.
-
-    `evaluate` returns {"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AP-person", ...},
-    "segm": {...}} in percent, "segm" where model and ground truth have masks; nothing where there
-    is no ground truth. A class without ground truth is nan and stays out of the mean. The results
-    are saved as `coco_instances_results.json` in any case.
-    """
-
-    needs = "instances"
-
-    def __init__(
-        self,
-        dataset_name: str,
-        *,
-        output_dir: str | Path | None = None,
-        max_detections: int = MAX_DETECTIONS,
-    ) -> None:
-        """
-        Args:
-            dataset_name: a registered set with instances.
-            output_dir: folder of the results' JSON; None to save nothing.
-            max_detections: how many detections of a class in an image count. COCO's own number is
-                100; images with more instances need more.
-        """
-        self._dataset_name = dataset_name
-        self._category_ids = thing_category_ids(dataset_name)
-        self._output_dir = output_dir
-        self._max_detections = max_detections
-        self.reset()
-
-    @classmethod
-    def from_config(
-        cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
-    ) -> CocoInstanceEvaluator:
-        return cls(
-            dataset_name,
-            output_dir=output_dir,
-            max_detections=max(MAX_DETECTIONS, cfg.TEST.DETECTIONS_PER_IMAGE),
-        )
-
-    def reset(self) -> None:
-        self._metric = CocoInstanceMetric()
-
-    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        for input_, output in zip(inputs, outputs, strict=True):
-            instances = predicted_instances(output, self._dataset_name, len(self._category_ids))
-            try:
-                self._metric.update(
-                    input_["image_id"],
-                    instances_to_coco_results(instances, input_["image_id"], self._category_ids),
-                    has_masks=instances.has("pred_masks"),
-                )
-            except ValueError as error:
-                raise UserError(
-                    f"{self._dataset_name}: {error}; take a checkpoint from before the training "
-                    "diverged"
-                ) from error
-
-    def evaluate(self) -> dict[str, dict[str, float]]:
-        metric = merge_over_processes(self._metric)
-        if metric is None:
-            return {}
-        if self._output_dir:
-            path = Path(self._output_dir) / "coco_instances_results.json"
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(metric.results()))
-            logger.info("COCO protocol: predictions saved in %s", path)
-
-        ground_truth = self._ground_truth
-        num_unseen = len({image["id"] for image in ground_truth.images} - metric.image_ids)
-        if num_unseen:
-            logger.warning(
-                "COCO protocol: %d of the %d images of %s were not run; they count as images where "
-                "nothing was found",
-                num_unseen,
-                len(ground_truth.images),
-                self._dataset_name,
-            )
-        if self._max_detections != MAX_DETECTIONS:
-            logger.info(
-                "COCO protocol: up to %d detections of a class in an image count; COCO's own limit "
-                "is %d",
-                self._max_detections,
-                MAX_DETECTIONS,
-            )
-        all_scores = {}
-        for task in metric.tasks:
-            scores = self._score(metric, ground_truth, task)
-            if scores is not None:
-                logger.info("%s", scores)
-                all_scores[task] = scores.as_results()
-        return all_scores
-
-    @functools.cached_property
-    def _ground_truth(self) -> CocoGroundTruth:
-        return load_coco_ground_truth(self._dataset_name)
-
-    def _score(
-        self, metric: CocoInstanceMetric, ground_truth: CocoGroundTruth, task: Task
-    ) -> InstanceScores | None:
-        """Score a task, or say why it can't be."""
-        task_ground_truth = ground_truth.with_masks() if task == "segm" else ground_truth
-        num_without_mask = len(ground_truth.annotations) - len(task_ground_truth.annotations)
-        if not any(not annotation["iscrowd"] for annotation in task_ground_truth.annotations):
-            logger.info(
-                "COCO protocol, %s: no ground truth in %s: predictions are saved, not scored",
-                task,
-                self._dataset_name,
-            )
-            return None
-        if num_without_mask:
-            logger.warning(
-                "COCO protocol, %s: %d annotations of %s have no mask and are left out",
-                task,
-                num_without_mask,
-                self._dataset_name,
-            )
-        logger.info("COCO protocol, %s: scoring %s ...", task, self._dataset_name)
-        return metric.compute(task_ground_truth, task, self._max_detections)

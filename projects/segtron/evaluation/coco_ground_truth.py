@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +10,9 @@ import pycocotools.mask as mask_util
 from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
-from pycocotools.coco import COCO
 
 from segtron.data.coco import standard_segmentation
+from segtron.data.detectron2_panoptic import complete_panoptic
 from segtron.data.panoptic import annotations_of
 from segtron.evaluation.masks import as_rle
 from segtron.evaluation.model_output import is_panoptic, known_metadata, thing_category_ids
@@ -69,9 +67,27 @@ def load_coco_ground_truth(dataset_name: str) -> CocoGroundTruth:
         ]
         annotations = content.get("annotations", [])
     else:
-        images, annotations = _from_dicts(DatasetCatalog.get(dataset_name), category_ids)
+        records = complete_panoptic(dataset_name, DatasetCatalog.get(dataset_name))
+        images, annotations = _from_dicts(records, category_ids)
 
-    # Annotations of classes or images outside the set are not scored.
+    return completed_ground_truth(images, annotations, category_ids, list(metadata.thing_classes))
+
+
+def completed_ground_truth(
+    images: list[dict[str, Any]],
+    annotations: list[dict[str, Any]],
+    category_ids: list[int],
+    class_names: list[str],
+) -> CocoGroundTruth:
+    """Ground truth with all that the protocol needs and annotations may lack: crowd flags, areas,
+    and ids that are its own.
+
+    Args:
+        images: each with id, height, width.
+        annotations: as COCO has them. Those of other classes or images are left out.
+        category_ids: of the classes, in the model's order.
+        class_names: theirs.
+    """
     sizes = {image["id"]: (image["height"], image["width"]) for image in images}
     known = set(category_ids)
     kept = [
@@ -79,7 +95,7 @@ def load_coco_ground_truth(dataset_name: str) -> CocoGroundTruth:
         for annotation in annotations
         if annotation["category_id"] in known and annotation["image_id"] in sizes
     ]
-    # Ids anew: pycocotools takes id 0 for "not matched" and confuses annotations of equal id.
+    # Ids anew: converters number from 0 or give one number twice, which pycocotools confuses.
     return CocoGroundTruth(
         images,
         [
@@ -87,17 +103,8 @@ def load_coco_ground_truth(dataset_name: str) -> CocoGroundTruth:
             for number, annotation in enumerate(kept, start=1)
         ],
         category_ids,
-        list(metadata.thing_classes),
+        class_names,
     )
-
-
-def coco_index(images: list[dict], annotations: list[dict]) -> COCO:
-    """pycocotools' index over images and annotations, made without its printing."""
-    index = COCO()
-    index.dataset = {"images": images, "annotations": annotations, "categories": []}
-    with contextlib.redirect_stdout(io.StringIO()):
-        index.createIndex()
-    return index
 
 
 def _from_dicts(dicts: list[dict], category_ids: list[int]) -> tuple[list[dict], list[dict]]:

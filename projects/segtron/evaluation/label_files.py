@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,12 +76,33 @@ def png_of_image(folder: Path, image_id: Hashable) -> Path:
     name = PurePosixPath(str(image_id))
     if name.is_absolute() or ".." in name.parts or not name.name:
         raise UserError(
-            f"the predicted labels of the image with the id {str(image_id)!r} would be saved "
-            "outside of their folder; let ids be relative paths or plain names"
+            f"what is predicted in the image with the id {str(image_id)!r} would be saved outside "
+            f"of {folder}; let ids be relative paths or plain names"
         )
     if name.suffix.lower() in IMAGE_SUFFIXES:
         name = name.with_suffix("")
     return folder / name.with_name(f"{name.name}.png")
+
+
+def check_pngs_of_images(folder: Path, image_ids: Iterable[Hashable]) -> None:
+    """Make sure, before anything is predicted, that each image's prediction can have its own PNG.
+
+    Args:
+        folder: where they will lie.
+        image_ids: of the images.
+
+    Raises:
+        UserError: an id leads out of the folder, or two images would have one file.
+    """
+    image_of: dict[Path, Hashable] = {}
+    for image_id in image_ids:
+        path = png_of_image(folder, image_id)
+        other = image_of.setdefault(path, image_id)
+        if other != image_id:
+            raise UserError(
+                f"the predictions of the images {other!r} and {image_id!r} would both be saved as "
+                f"{path}; let their ids differ before the suffix"
+            )
 
 
 class LabelFiles:

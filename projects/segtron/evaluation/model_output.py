@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
 from segtron.data.classes import class_metadata
+from segtron.data.id_map import measure_segments
 from segtron.data.panoptic import VOID
 from segtron.errors import UserError
+from segtron.evaluation.best_classes import best_classes
 from segtron.evaluation.label_files import label_values
 from segtron.evaluation.panoptic_quality import Category
 
@@ -174,14 +176,13 @@ def predicted_sem_seg(output: dict[str, Any], dataset_name: str, num_classes: in
             f"the model predicts {len(output['sem_seg'])} classes, but {dataset_name} has "
             f"{num_classes}; set MODEL.SEM_SEG_HEAD.NUM_CLASSES to {num_classes} and train again"
         )
-    # Not argmax: on a CPU it takes more than twice as long, and it would hide nan.
-    scores, classes = output["sem_seg"].max(dim=0)
-    if not torch.isfinite(scores).all():
+    best, classes = best_classes(output["sem_seg"])
+    if not np.isfinite(best).all():
         raise UserError(
             f"{dataset_name}: the model's semantic scores are not finite numbers; take a "
             "checkpoint from before the training diverged"
         )
-    return classes.to(torch.uint8).cpu().numpy()
+    return classes
 
 
 def predicted_panoptic(
@@ -195,8 +196,8 @@ def predicted_panoptic(
         dataset_name: a panoptic set.
 
     Returns:
-        (H, W) int32, segment ids, 0 in void; and for each segment `id`, `category_id` (the data
-        set's own), `isthing` and, if the model gives one, `score`.
+        (H, W) int32, segment ids, 0 in void; and for each segment that has pixels `id`,
+        `category_id` (the data set's own), `isthing` and, if the model gives one, `score`.
 
     Raises:
         UserError: the model gives no segments, or a class that the data set doesn't have, or a
@@ -206,7 +207,9 @@ def predicted_panoptic(
     ids, segments_info = output["panoptic_seg"]
     ids = ids.cpu().numpy().astype(np.int32)
     if segments_info is None:
-        ids, segments_info = _numbered(ids, MetadataCatalog.get(dataset_name))
+        ids, segments_info = decode_segments(ids, class_metadata(dataset_name))
+    # Detectron2's merging also lists stuff that things cover wholly, where its limit is 0.
+    present = set(measure_segments(ids).ids.tolist())
     segments = [
         {
             "id": int(segment["id"]),
@@ -215,6 +218,7 @@ def predicted_panoptic(
         }
         | ({"score": float(segment["score"])} if segment.get("score") is not None else {})
         for segment in dataset_segments(segments_info, dataset_name)
+        if int(segment["id"]) in present
     ]
     if not all(math.isfinite(segment.get("score", 0)) for segment in segments):
         raise UserError(
@@ -224,12 +228,51 @@ def predicted_panoptic(
     return ids, segments
 
 
-def _numbered(codes: np.ndarray, metadata: Metadata) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """Ids and segments of a map of classes and numbers in one, (H, W) int32, -1 in void."""
-    things = set(_panoptic_ids(metadata, "thing").values())
+def decode_segments(
+    codes: np.ndarray, metadata: Metadata
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Ids and segments of a map in Detectron2's other form.
+
+    Args:
+        codes: (H, W) signed integers, class * `label_divisor` + number, -1 in void.
+        metadata: of the data set, as `class_metadata` gives it.
+
+    Returns:
+        (H, W) of the same dtype, segment ids, 0 in void; and for each segment `id`, `category_id`
+        (the code's class) and `isthing`.
+    """
+    names = metadata.get("panoptic_classes")
+    if names is None:
+        things = set(_panoptic_ids(metadata, "thing").values())
+    else:
+        # By name: of a model's own classes the ids in a data set may be unknown.
+        things = {i for i, name in enumerate(names) if name in metadata.thing_classes}
     ids = codes + 1  # void becomes `VOID`
     segments = []
-    for segment_id in np.unique(ids[ids != VOID]).tolist():
-        category = (segment_id - 1) // metadata.label_divisor
-        segments.append({"id": segment_id, "category_id": category, "isthing": category in things})
+    for segment_id in measure_segments(ids).ids.tolist():
+        if segment_id > VOID:
+            category = (segment_id - 1) // metadata.label_divisor
+            segments.append(
+                {"id": segment_id, "category_id": category, "isthing": category in things}
+            )
     return ids, segments
+
+
+@contextmanager
+def naming_ground_truth(path: str, dataset_name: str) -> Iterator[None]:
+    """Say which file's ground truth a metric refuses, together with a prediction.
+
+    Args:
+        path: the file.
+        dataset_name: whose it is.
+
+    Raises:
+        UserError: in place of a ValueError in the block.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(
+            f"{path}: {error}; do this file, the classes of {dataset_name} and the model belong "
+            "together?"
+        ) from error

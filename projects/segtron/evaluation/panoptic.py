@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from segtron.data.classes import is_unified_panoptic
@@ -24,12 +24,13 @@ from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.model_output import (
     dataset_segments,
     known_metadata,
+    naming_ground_truth,
     panoptic_categories,
     predicted_panoptic,
 )
 from segtron.evaluation.panoptic_files import PANOPTIC_JSON, SavedSegments
 from segtron.evaluation.panoptic_quality import Category, PanopticQualityMetric, match_segments
-from segtron.evaluation.scores import PanopticScores
+from segtron.evaluation.scores import PanopticColumn, PanopticScores
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class PanopticEvaluator(DatasetEvaluator):
 
     Where it is given an output folder, predictions are saved there as `panoptic.json` and
     `panoptic/`, in COCO's panoptic format and with the data set's own ids, as the official scorers
-    take them.
+    take them. `reset` removes those that were there.
 
     Attributes:
         scores: what the last `evaluate` found; None before, and where nothing was scored.
@@ -138,12 +139,15 @@ class PanopticEvaluator(DatasetEvaluator):
             output_dir: folder for the predictions; None to save nothing.
 
         Raises:
-            UserError: the set has no panoptic ground truth, or its JSON is bad.
+            UserError: the set has no panoptic ground truth, or its JSON is bad; or predictions are
+                to be saved and two images would have one file, or one outside of the folder.
         """
         self._dataset_name = dataset_name
         self._output_dir = output_dir
         self._ground_truth = _ground_truth_of(dataset_name)
-        self.reset()
+        self._start()
+        if self._saved is not None:
+            self._saved.check(record["image_id"] for record in DatasetCatalog.get(dataset_name))
 
     @classmethod
     def from_config(
@@ -161,10 +165,21 @@ class PanopticEvaluator(DatasetEvaluator):
         return cls(dataset_name)
 
     def reset(self) -> None:
+        self._start()
+        if self._saved is not None:
+            self._saved.remove_earlier()
+
+    def _start(self) -> None:
         categories = self._ground_truth.categories
         self.scores: PanopticScores | None = None
         self._metric = PanopticQualityMetric(categories)
-        self._saved = SavedSegments(self._output_dir, categories) if self._output_dir else None
+        self._saved: SavedSegments | None = None
+        if self._output_dir:
+            metadata = MetadataCatalog.get(self._dataset_name)
+            folders = [metadata.get(key) for key in ("image_root", "image_dir")]
+            self._saved = SavedSegments(
+                self._output_dir, categories, image_folders=[f for f in folders if f]
+            )
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for input_, output in zip(inputs, outputs, strict=True):
@@ -174,23 +189,20 @@ class PanopticEvaluator(DatasetEvaluator):
             truth = self._ground_truth.of(input_)
             if truth is None:
                 continue
-            try:
+            with naming_ground_truth(truth.file, self._dataset_name):
                 match = match_segments(truth.ids, truth.segments, ids, segments)
                 self._metric.update(input_["image_id"], match)
-            except ValueError as error:
-                raise UserError(
-                    f"{truth.file}: {error}; do this file, the classes of {self._dataset_name} and "
-                    "the model belong together?"
-                ) from error
 
     def evaluate(self) -> dict[str, dict[str, float]]:
+        results = self.score()
+        self.save()
+        return results
+
+    def score(self) -> dict[str, dict[str, float]]:
+        """The part of `evaluate` that leaves nothing behind on the disk."""
         metric = merge_over_processes(self._metric)
-        saved = None if self._saved is None else merge_over_processes(self._saved)
         if metric is None:
             return {}
-        if saved is not None:
-            path = saved.write_json()
-            logger.info("%s: predictions saved in %s", PanopticScores.protocol, path)
         scores = metric.compute()
         if not any(scores.num_ground_truth.values()):
             logger.info(
@@ -204,6 +216,17 @@ class PanopticEvaluator(DatasetEvaluator):
         self.scores = scores
         return {"panoptic_seg": scores.as_results()}
 
+    def save(self) -> None:
+        """The other part: write the JSON, if predictions are saved.
+
+        Raises:
+            UserError: it can't be written.
+        """
+        saved = None if self._saved is None else merge_over_processes(self._saved)
+        if saved is not None:
+            path = saved.write_json()
+            logger.info("%s: predictions saved in %s", PanopticScores.protocol, path)
+
 
 class PanopticEvaluators(DatasetEvaluators):
     """All evaluators of a panoptic set; in the end one table of PQ, SQ, RQ, IoU and AP."""
@@ -215,35 +238,40 @@ class PanopticEvaluators(DatasetEvaluators):
             others: run before it; IoU is that of "sem_seg" in their results, AP that of "segm".
         """
         super().__init__([*others, panoptic])
-        self._panoptic = panoptic
+        self._others, self._panoptic = DatasetEvaluators(others), panoptic
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        results = super().evaluate()
+        results = self._others.evaluate() | self._panoptic.score()
         scores = self._panoptic.scores
         if scores is not None:
             logger.info("%s", scores.table(_columns_beside(scores, results)))
+        # At last: whatever keeps it from being written, the scores are known.
+        self._panoptic.save()
         return results
 
 
 def _columns_beside(
     scores: PanopticScores, results: Mapping[str, Mapping[str, float]]
-) -> dict[str, dict[str, float]]:
-    """What a table of panoptic scores can have beside them, see `PanopticScores.table`."""
+) -> dict[str, PanopticColumn]:
+    """What a table of panoptic scores can have beside them."""
     columns = {}
     if "sem_seg" in results:
         iou = {name: results["sem_seg"].get(f"IoU-{name}", math.nan) for name in scores.is_thing}
-        columns["IoU"] = {
-            "all": results["sem_seg"]["mIoU"],
-            "things": _mean(iou[name] for name, is_thing in scores.is_thing.items() if is_thing),
-            "stuff": _mean(iou[name] for name, is_thing in scores.is_thing.items() if not is_thing),
-            **iou,
-        }
+        columns["IoU"] = PanopticColumn(
+            results["sem_seg"]["mIoU"],
+            things=_mean(iou[name] for name, is_thing in scores.is_thing.items() if is_thing),
+            stuff=_mean(iou[name] for name, is_thing in scores.is_thing.items() if not is_thing),
+            per_class=iou,
+        )
     if "segm" in results:
-        columns["AP"] = {
-            "all": results["segm"]["AP"],
-            "things": results["segm"]["AP"],
-            **{name: results["segm"].get(f"AP-{name}", math.nan) for name in scores.is_thing},
-        }
+        columns["AP"] = PanopticColumn(
+            results["segm"]["AP"],
+            things=results["segm"]["AP"],
+            stuff=math.nan,
+            per_class={
+                name: results["segm"].get(f"AP-{name}", math.nan) for name in scores.is_thing
+            },
+        )
     return columns
 
 

@@ -6,15 +6,15 @@ image (https://cocodataset.org/#format-results, "Panoptic segmentation").
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+from detectron2.utils import comm
 
 from segtron.data.coco import path_below
 from segtron.data.coco_panoptic import (
@@ -24,10 +24,12 @@ from segtron.data.coco_panoptic import (
     read_coco_panoptic,
 )
 from segtron.data.id_map import measure_segments
+from segtron.data.image_io import read_image_size
 from segtron.data.json_file import read_json_lists
 from segtron.data.panoptic_png import read_panoptic_png, write_panoptic_png
 from segtron.errors import UserError
-from segtron.evaluation.label_files import png_of_image
+from segtron.evaluation.each_image import for_each_image
+from segtron.evaluation.label_files import check_pngs_of_images, png_of_image
 from segtron.evaluation.panoptic_quality import (
     Category,
     PanopticQualityMetric,
@@ -66,8 +68,8 @@ def panoptic_entries(
 
     Args:
         ids: (H, W) integers, segment ids.
-        segments: each with `id`, `category_id` (the data set's own) and perhaps `score`. Those
-            without a pixel are left out.
+        segments: each with `id`, `category_id` (the data set's own) and perhaps `category_name` and
+            `score`. Those without a pixel are left out.
 
     Returns:
         The same with `area`, `bbox` ([x, y, width, height]) and `iscrowd`, ready for JSON.
@@ -83,51 +85,112 @@ def panoptic_entries(
             area, (x0, y0, x1, y1) = measured[segment["id"]]
             entry = {key: segment[key] for key in ("id", "category_id")}
             entry |= {"area": area, "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0}
-            entries.append(entry | ({"score": segment["score"]} if "score" in segment else {}))
+            optional = ("category_name", "score")
+            entries.append(entry | {key: segment[key] for key in optional if key in segment})
     return entries
 
 
-def write_panoptic_json(
-    path: Path,
-    images: Sequence[Mapping[str, Any]],
-    annotations: Sequence[Mapping[str, Any]],
-    categories: Iterable[Category],
-) -> None:
-    """Write the JSON that describes a folder of panoptic PNGs.
+def category_entries(categories: Iterable[Category]) -> list[dict[str, Any]]:
+    """Categories as a JSON of the format has them."""
+    return [
+        {"id": category.id, "name": category.name, "isthing": int(category.is_thing)}
+        for category in categories
+    ]
+
+
+class ImageEntries(NamedTuple):
+    """What a JSON of the format has of one image."""
+
+    image: dict[str, Any]
+    annotation: dict[str, Any]
+
+
+def save_segments(
+    output_dir: str | Path,
+    name: Hashable,
+    ids: np.ndarray,
+    segments: Iterable[Mapping[str, Any]],
+    *,
+    image_id: Hashable,
+    file_name: str,
+) -> ImageEntries:
+    """Write an image's PNG, and make what the JSON says of it.
 
     Args:
-        path: the file.
-        images: each with id, file_name, height, width.
-        annotations: one for each image, with image_id, file_name (of the PNG) and segments_info.
-        categories: all that there are.
+        output_dir: the folder that the JSON will lie in.
+        name: what the PNG is called after, see `panoptic_file`.
+        ids: (H, W) integers, segment ids.
+        segments: see `panoptic_entries`.
+        image_id: of the image, as the JSON has it.
+        file_name: likewise.
 
     Raises:
-        UserError: the file can't be written.
+        UserError: the name leads out of the folder, or the file can't be written.
     """
-    content = {
-        "images": images,
-        "annotations": annotations,
-        "categories": [
-            {"id": category.id, "name": category.name, "isthing": int(category.is_thing)}
-            for category in categories
-        ],
-    }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    path = panoptic_file(output_dir, name)
+    write_panoptic_png(path, ids)
+    height, width = ids.shape
+    return ImageEntries(
+        {"id": image_id, "file_name": file_name, "height": height, "width": width},
+        {
+            "image_id": image_id,
+            "file_name": path.relative_to(Path(output_dir) / PANOPTIC_FOLDER).as_posix(),
+            "segments_info": panoptic_entries(ids, segments),
+        },
+    )
 
 
 class SavedSegments:
-    """Predictions on their way to files: PNGs at once, the JSON when all images are together."""
+    """Predictions on their way to files: PNGs at once, the JSON when all images are together.
 
-    def __init__(self, output_dir: str | Path, categories: Sequence[Category]) -> None:
+    `panoptic/` belongs to the program alone.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        categories: Sequence[Category],
+        *,
+        image_folders: Sequence[str] = (),
+    ) -> None:
         """
         Args:
             output_dir: the folder that gets `panoptic.json` and `panoptic/`.
             categories: all that there are, by the data set's own ids.
+            image_folders: the JSON names an image by its path below the first of them that it lies
+                in; one in none of them goes by its name alone.
         """
         self._output_dir = Path(output_dir)
         self._categories = categories
-        self._entries: dict[Hashable, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._image_folders = image_folders
+        self._entries: dict[Hashable, ImageEntries] = {}
+
+    def check(self, image_ids: Iterable[Hashable]) -> None:
+        """Make sure that the PNGs of all these images can be written.
+
+        Raises:
+            UserError: see `segtron.evaluation.label_files.check_pngs_of_images`.
+        """
+        check_pngs_of_images(self._output_dir / PANOPTIC_FOLDER, image_ids)
+
+    def remove_earlier(self) -> None:
+        """Remove what an earlier evaluation saved here, so that never an old JSON describes new
+        PNGs. Every process has to call this before one of them adds an image.
+
+        Raises:
+            UserError: a file can't be removed.
+        """
+        if comm.is_main_process():
+            pngs = (self._output_dir / PANOPTIC_FOLDER).rglob("*.png")
+            try:
+                for path in (self._output_dir / PANOPTIC_JSON, *pngs):
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"cannot replace {error.filename}, which an earlier evaluation saved: "
+                    f"{error.strerror}"
+                ) from error
+        comm.synchronize()
 
     def add(
         self,
@@ -145,20 +208,22 @@ class SavedSegments:
         Raises:
             UserError: the image's id leads out of the folder, or the file can't be written.
         """
-        path = panoptic_file(self._output_dir, record["image_id"])
-        write_panoptic_png(path, ids)
-        image = {
-            "id": record["image_id"],
-            "file_name": os.path.basename(record["file_name"]),
-            "height": ids.shape[0],
-            "width": ids.shape[1],
-        }
-        annotation = {
-            "image_id": record["image_id"],
-            "file_name": path.relative_to(self._output_dir / PANOPTIC_FOLDER).as_posix(),
-            "segments_info": panoptic_entries(ids, segments),
-        }
-        self._entries[record["image_id"]] = (image, annotation)
+        image_id = record["image_id"]
+        self._entries[image_id] = save_segments(
+            self._output_dir,
+            image_id,
+            ids,
+            segments,
+            image_id=image_id,
+            file_name=self._name_of(record["file_name"]),
+        )
+
+    def _name_of(self, file: str) -> str:
+        path = Path(os.path.abspath(file))
+        for folder in map(os.path.abspath, self._image_folders):
+            if path.is_relative_to(folder):
+                return path.relative_to(folder).as_posix()
+        return path.name
 
     def merge(self, other: SavedSegments) -> None:
         """Take over another process's images."""
@@ -171,20 +236,17 @@ class SavedSegments:
             The file.
 
         Raises:
-            UserError: two images have one PNG, or the file can't be written.
+            UserError: the file can't be written.
         """
         entries = [self._entries[image_id] for image_id in sorted(self._entries)]
-        image_of: dict[str, Hashable] = {}
-        for image, annotation in entries:
-            other = image_of.setdefault(annotation["file_name"], image["id"])
-            if other != image["id"]:
-                raise UserError(
-                    f"the predictions of the images {other!r} and {image['id']!r} would both be "
-                    f"saved as {annotation['file_name']}; let their ids differ before the suffix"
-                )
+        content = {
+            "images": [entry.image for entry in entries],
+            "annotations": [entry.annotation for entry in entries],
+            "categories": category_entries(self._categories),
+        }
         path = self._output_dir / PANOPTIC_JSON
-        images, annotations = ([entry[i] for entry in entries] for i in range(2))
-        write_panoptic_json(path, images, annotations, self._categories)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         return path
 
 
@@ -221,6 +283,8 @@ def score_panoptic_files(
     *,
     gt_folder: Path | None = None,
     pred_folder: Path | None = None,
+    allow_missing: bool = False,
+    workers: int | None = None,
 ) -> PanopticScores:
     """Score saved predictions of any program; both sides are in COCO's panoptic format.
 
@@ -230,6 +294,8 @@ def score_panoptic_files(
         gt_folder: the PNGs of the ground truth; default: the folder beside the JSON, of its name
             without the suffix.
         pred_folder: those of the predictions likewise.
+        allow_missing: whether images may lack a prediction; they are not scored.
+        workers: images at once; default: one for each core.
 
     Raises:
         UserError: a file is missing, unreadable or not of the format; predictions are not for just
@@ -250,9 +316,7 @@ def score_panoptic_files(
                 f"the folder {side.folder} of the PNGs of {side.json_file} does not exist; name it "
                 f"with {option}"
             )
-    _check_images(
-        gt, [annotation["image_id"] for annotation in content["annotations"]], pred, predictions
-    )
+    annotations = _with_prediction(gt, content["annotations"], pred, predictions, allow_missing)
     _check_categories({c["id"] for c in content["categories"]}, gt, pred, predictions)
 
     metric = PanopticQualityMetric(
@@ -264,25 +328,28 @@ def score_panoptic_files(
         image_id = annotation["image_id"]
         return image_id, _match_files(gt, annotation, pred, predictions[image_id], images[image_id])
 
-    # Threads, for reading a PNG leaves Python alone; what comes back of an image is small.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        annotations = content["annotations"]
-        for image_id, matched in tqdm(
-            pool.map(match, annotations), total=len(annotations), unit=" images", desc="scoring"
-        ):
-            metric.update(image_id, matched)
-    return metric.compute()
+    for image_id, matched in for_each_image(match, annotations, workers=workers):
+        metric.update(image_id, matched)
+    num_missing = len(content["annotations"]) - len(annotations)
+    return dataclasses.replace(metric.compute(), num_missing=num_missing)
 
 
-def _check_images(
-    gt: _Saved, wanted: Sequence[Hashable], pred: _Saved, predictions: Mapping[Hashable, Any]
-) -> None:
+def _with_prediction(
+    gt: _Saved,
+    annotations: Sequence[dict[str, Any]],
+    pred: _Saved,
+    predictions: Mapping[Hashable, Any],
+    allow_missing: bool,
+) -> list[dict[str, Any]]:
+    """The annotations of the ground truth that can be scored: all, unless some may be missing."""
+    wanted = [annotation["image_id"] for annotation in annotations]
     missing = [image_id for image_id in wanted if image_id not in predictions]
-    if missing:
+    if missing and (not allow_missing or len(missing) == len(wanted)):
         raise UserError(
             f"{pred.json_file} has nothing for {len(missing)} of the {len(wanted)} images of "
             f"{gt.json_file}, first of them {missing[0]!r}; add an annotation for each, with an "
             "empty 'segments_info' and a black PNG where nothing was found"
+            + ("" if len(missing) == len(wanted) else ", or score the others with --allow-missing")
         )
     known = set(wanted)
     strange = [image_id for image_id in predictions if image_id not in known]
@@ -291,6 +358,7 @@ def _check_images(
             f"{pred.json_file} has predictions for {len(strange)} images that {gt.json_file} has "
             f"no annotation for, first of them {strange[0]!r}; do both files belong together?"
         )
+    return [annotation for annotation in annotations if annotation["image_id"] in predictions]
 
 
 def _check_categories(
@@ -315,20 +383,24 @@ def _match_files(
 ) -> SegmentMatch:
     """Match the segments in the PNGs of one image."""
     gt_png, pred_png = gt.png(gt_annotation), pred.png(pred_annotation)
-    gt_ids, pred_ids = read_panoptic_png(gt_png), read_panoptic_png(pred_png)
-    if gt_ids.shape != (image["height"], image["width"]):
+    # Before pixels are read: a small file can claim to be a huge picture.
+    gt_size, pred_size = (read_image_size(png, "label file") for png in (gt_png, pred_png))
+    if gt_size != (image["height"], image["width"]):
         raise UserError(
-            f"{gt_png} is {gt_ids.shape[1]} x {gt_ids.shape[0]}, but {gt.json_file} says of the "
-            f"image {image['id']!r} that it is {image['width']} x {image['height']}"
+            f"{gt_png} is {gt_size[1]} x {gt_size[0]}, but {gt.json_file} says of the image "
+            f"{image['id']!r} that it is {image['width']} x {image['height']}"
         )
-    if pred_ids.shape != gt_ids.shape:
+    if pred_size != gt_size:
         raise UserError(
-            f"{pred_png} is {pred_ids.shape[1]} x {pred_ids.shape[0]}, but {gt_png} is "
-            f"{gt_ids.shape[1]} x {gt_ids.shape[0]}; save predictions in the size of the image"
+            f"{pred_png} is {pred_size[1]} x {pred_size[0]}, but {gt_png} is {gt_size[1]} x "
+            f"{gt_size[0]}; save predictions in the size of the image"
         )
     try:
         return match_segments(
-            gt_ids, gt_annotation["segments_info"], pred_ids, pred_annotation["segments_info"]
+            read_panoptic_png(gt_png),
+            gt_annotation["segments_info"],
+            read_panoptic_png(pred_png),
+            pred_annotation["segments_info"],
         )
     except SegmentError as error:
         png, json_file = (

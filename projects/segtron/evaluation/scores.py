@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from tabulate import tabulate
 
@@ -21,6 +22,7 @@ class InstanceScores:
         per_class: class name -> the same metrics of that class.
         num_ground_truth: class name -> ground-truth instances that had to be found.
         num_predicted: class name -> predicted instances.
+        num_missing: images that are not scored, for nothing was saved for them.
     """
 
     protocol: str
@@ -29,10 +31,17 @@ class InstanceScores:
     per_class: dict[str, dict[str, float]]
     num_ground_truth: dict[str, int]
     num_predicted: dict[str, int]
+    num_missing: int = 0
 
     def as_results(self, per_class_metrics: tuple[str, ...] = ("AP",)) -> dict[str, float]:
         """The flat form that Detectron2's writers take: "AP", ..., then "AP-person", ..."""
         return _flat(self.overall, self.per_class, per_class_metrics)
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers in a form that JSON has, undefined ones as None: "AP", ..., "num_images",
+        "num_missing" and "per_class", by name "AP", ..., "ground_truth", "predicted"
+        (instances)."""
+        return _json(self, {"ground_truth": self.num_ground_truth, "predicted": self.num_predicted})
 
     def __str__(self) -> str:
         found, wanted = sum(self.num_predicted.values()), sum(self.num_ground_truth.values())
@@ -48,7 +57,7 @@ class InstanceScores:
             ],
         )
         return (
-            f"{self.protocol}: {self.num_images} images, {wanted} ground-truth instances, "
+            f"{self.protocol}: {_images(self)}, {wanted} ground-truth instances, "
             f"{found} predicted instances, scores in percent\n{table}"
         )
 
@@ -80,17 +89,13 @@ class SemSegScores:
 
     def __str__(self) -> str:
         num_pixels = sum(self.num_ground_truth.values())
-
-        def share(pixels: int) -> str:
-            return _percent(100 * pixels / num_pixels if num_pixels else math.nan)
-
         rows = [["mean", _percent(self.overall["mIoU"]), _percent(self.overall["mACC"]), "", ""]]
         rows += [
             [
                 name,
                 *map(_percent, row.values()),
-                share(self.num_ground_truth[name]),
-                share(self.num_predicted[name]),
+                _share(self.num_ground_truth[name], num_pixels),
+                _share(self.num_predicted[name], num_pixels),
             ]
             for name, row in self.per_class.items()
         ]
@@ -114,6 +119,11 @@ class CityscapesSemSegScores:
         per_class: class name -> "IoU", and "iIoU" where the class has instances; in percent, nan
             where undefined.
         per_category: category name -> the same.
+        num_ground_truth: class name -> pixels of that class.
+        num_predicted: class name -> pixels predicted as that class, among those that are scored.
+        num_instances: class name -> instances in the ground truth, which iIoU counts; for the
+            classes that have instances.
+        num_missing: images that are not scored, for nothing was saved for them.
     """
 
     protocol: ClassVar[str] = "Cityscapes protocol, semantics"
@@ -121,29 +131,71 @@ class CityscapesSemSegScores:
     overall: dict[str, float]
     per_class: dict[str, dict[str, float]]
     per_category: dict[str, dict[str, float]]
+    num_ground_truth: dict[str, int]
+    num_predicted: dict[str, int]
+    num_instances: dict[str, int]
+    num_missing: int = 0
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "IoU", ..., "IoU-road", ..., "iIoU-person", ..."""
         return _flat(self.overall, self.per_class, ("IoU", "iIoU"))
 
-    def __str__(self) -> str:
-        tables = []
-        for kind, suffix, all_rows in (
-            ("class", "", self.per_class),
-            ("category", "_sup", self.per_category),
-        ):
-            mean = {metric: self.overall[metric + suffix] for metric in ("IoU", "iIoU")}
-            rows = [
-                [name, *(_percent(row.get(metric, math.nan)) for metric in mean)]
-                for name, row in {"mean": mean, **all_rows}.items()
-            ]
-            tables.append(_table([kind, *mean], rows))
-        return "\n\n".join(
-            [
-                f"{self.protocol}: {self.num_images} images, scores in percent\n" + tables[0],
-                *tables[1:],
-            ]
+    def as_json(self) -> dict[str, Any]:
+        """All numbers in a form that JSON has, undefined ones as None: "IoU", ..., "num_images",
+        "num_missing", "per_class", by name "IoU", "iIoU", "ground_truth", "predicted" (pixels) and
+        "instances" (of the ground truth), and "per_category", by name "IoU" and "iIoU"."""
+        per_class, per_category = (
+            {name: {"iIoU": math.nan} | row for name, row in rows.items()}
+            for rows in (self.per_class, self.per_category)
         )
+        counts = {
+            "ground_truth": self.num_ground_truth,
+            "predicted": self.num_predicted,
+            "instances": {name: self.num_instances.get(name) for name in per_class},
+        }
+        return {
+            **_json(dataclasses.replace(self, per_class=per_class), counts),
+            "per_category": {name: _defined(row) for name, row in per_category.items()},
+        }
+
+    def __str__(self) -> str:
+        num_pixels = sum(self.num_ground_truth.values())
+
+        def row(name: str, scores: dict[str, float]) -> list[Any]:
+            return [name, *(_percent(scores.get(metric, math.nan)) for metric in ("IoU", "iIoU"))]
+
+        means = [
+            {metric: self.overall[metric + suffix] for metric in ("IoU", "iIoU")}
+            for suffix in ("", "_sup")
+        ]
+        classes = [[*row("mean", means[0]), "", "", sum(self.num_instances.values())]]
+        classes += [
+            [
+                *row(name, scores),
+                _share(self.num_ground_truth[name], num_pixels),
+                _share(self.num_predicted[name], num_pixels),
+                self.num_instances.get(name, "-"),
+            ]
+            for name, scores in self.per_class.items()
+        ]
+        categories = [row("mean", means[1])]
+        categories += [row(name, scores) for name, scores in self.per_category.items()]
+        return (
+            f"{self.protocol}: {_images(self)}, {num_pixels} pixels of the {len(self.per_class)} "
+            "classes, scores and shares of pixels in percent\n"
+            + _table(["class", "IoU", "iIoU", "ground truth", "predicted", "instances"], classes)
+            + "\n\n"
+            + _table(["category", "IoU", "iIoU"], categories)
+        )
+
+
+class PanopticColumn(NamedTuple):
+    """Scores that can stand beside panoptic ones, in percent, nan where undefined."""
+
+    all: float
+    things: float
+    stuff: float
+    per_class: Mapping[str, float]  # class name -> score
 
 
 @dataclass(frozen=True)
@@ -159,6 +211,7 @@ class PanopticScores:
         is_thing: class name -> whether it is a thing.
         num_ground_truth: class name -> segments of the ground truth that had to be found.
         num_predicted: class name -> predicted segments.
+        num_missing: images that are not scored, for nothing was saved for them.
     """
 
     protocol: ClassVar[str] = "Panoptic quality"
@@ -168,33 +221,23 @@ class PanopticScores:
     is_thing: dict[str, bool]
     num_ground_truth: dict[str, int]
     num_predicted: dict[str, int]
+    num_missing: int = 0
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "PQ", ..., "RQ_st", "PQ-person", ..."""
         return _flat(self.overall, self.per_class, ("PQ",))
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers in a form that JSON has, undefined ones as None: "PQ", ..., "num_images" and
-        "per_class", by name "PQ", "SQ", "RQ", "ground_truth" and "predicted" (segments)."""
-        return {
-            **_defined(self.overall),
-            "num_images": self.num_images,
-            "per_class": {
-                name: {
-                    **_defined(row),
-                    "ground_truth": self.num_ground_truth[name],
-                    "predicted": self.num_predicted[name],
-                }
-                for name, row in self.per_class.items()
-            },
-        }
+        """All numbers in a form that JSON has, undefined ones as None: "PQ", ..., "num_images",
+        "num_missing" and "per_class", by name "PQ", "SQ", "RQ", "ground_truth" and "predicted"
+        (segments)."""
+        return _json(self, {"ground_truth": self.num_ground_truth, "predicted": self.num_predicted})
 
-    def table(self, columns: Mapping[str, Mapping[str, float]]) -> str:
-        """All scores with what else is known of the same rows.
+    def table(self, columns: Mapping[str, PanopticColumn]) -> str:
+        """All scores with what else is known of the same classes.
 
         Args:
-            columns: heading -> row -> percent. Rows are "all", "things", "stuff" and the classes;
-                those that a column lacks stay empty in it.
+            columns: by heading.
         """
         things = [name for name, is_thing in self.is_thing.items() if is_thing]
         stuff = [name for name, is_thing in self.is_thing.items() if not is_thing]
@@ -204,26 +247,39 @@ class PanopticScores:
             ("stuff", "_st", stuff),
         )
         metrics = ("PQ", "SQ", "RQ")
+        # Classes may be called as the groups are, so their scores are looked up apart.
         rows = [
-            (name, {metric: self.overall[metric + suffix] for metric in metrics}, members)
+            (
+                name,
+                [self.overall[metric + suffix] for metric in metrics]
+                + [getattr(column, name) for column in columns.values()],
+                members,
+            )
             for name, suffix, members in groups
         ]
-        rows += [(name, scores, [name]) for name, scores in self.per_class.items()]
+        rows += [
+            (
+                name,
+                [scores[metric] for metric in metrics]
+                + [column.per_class[name] for column in columns.values()],
+                [name],
+            )
+            for name, scores in self.per_class.items()
+        ]
         table = _table(
             ["class", *metrics, *columns, "ground truth", "predicted"],
             [
                 [
                     name,
-                    *(_percent(scores[metric]) for metric in metrics),
-                    *(_percent(column.get(name, math.nan)) for column in columns.values()),
+                    *map(_percent, values),
                     sum(self.num_ground_truth[member] for member in members),
                     sum(self.num_predicted[member] for member in members),
                 ]
-                for name, scores, members in rows
+                for name, values, members in rows
             ],
         )
         return (
-            f"{self.protocol}: {self.num_images} images, "
+            f"{self.protocol}: {_images(self)}, "
             f"{sum(self.num_ground_truth.values())} ground-truth segments, "
             f"{sum(self.num_predicted.values())} predicted segments, scores in percent\n{table}"
         )
@@ -243,8 +299,38 @@ def _flat(
     return results
 
 
+def _json(
+    scores: InstanceScores | CityscapesSemSegScores | PanopticScores,
+    counts: Mapping[str, Mapping[str, int | None]],
+) -> dict[str, Any]:
+    """What all scores have in JSON; `counts` are heading -> class name -> number."""
+    return {
+        **_defined(scores.overall),
+        "num_images": scores.num_images,
+        "num_missing": scores.num_missing,
+        "per_class": {
+            name: {**_defined(row), **{heading: count[name] for heading, count in counts.items()}}
+            for name, row in scores.per_class.items()
+        },
+    }
+
+
+def _images(scores: InstanceScores | CityscapesSemSegScores | PanopticScores) -> str:
+    """How many images are behind a table, and how many are not."""
+    if not scores.num_missing:
+        return f"{scores.num_images} images"
+    return (
+        f"PARTIAL: {scores.num_images} of {scores.num_images + scores.num_missing} images, "
+        f"{scores.num_missing} have no prediction"
+    )
+
+
 def _defined(metrics: dict[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+
+
+def _share(pixels: int, num_pixels: int) -> str:
+    return _percent(100 * pixels / num_pixels if num_pixels else math.nan)
 
 
 def _percent(value: float) -> str:

@@ -9,8 +9,7 @@ Cityscapes' own mean differs in that: there a class that is predicted and nowher
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from segtron.evaluation.label_files import LabelFiles, write_labels
 from segtron.evaluation.model_output import (
     is_panoptic,
     known_metadata,
+    naming_ground_truth,
     predicted_sem_seg,
     stuff_class_values,
 )
@@ -255,19 +255,8 @@ class SemSegEvaluator(DatasetEvaluator):
         Raises:
             UserError: the prediction doesn't fit the ground truth.
         """
-        with self._naming(input_["sem_seg_file_name"]):
+        with naming_ground_truth(input_["sem_seg_file_name"], self._dataset_name):
             self._metric.update(image_id_of(input_), classes, ground_truth)
-
-    @contextmanager
-    def _naming(self, path: str) -> Iterator[None]:
-        """Say which file's ground truth a metric refuses."""
-        try:
-            yield
-        except ValueError as error:
-            raise UserError(
-                f"{path}: {error}; do this file, the classes of {self._dataset_name} and the "
-                "model belong together?"
-            ) from error
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         metric = merge_over_processes(self._metric)

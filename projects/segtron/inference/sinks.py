@@ -16,16 +16,15 @@ import numpy as np
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
-from segtron.data.panoptic_png import write_panoptic_png
 from segtron.errors import UserError
 from segtron.evaluation.coco import instances_to_coco_results
 from segtron.evaluation.label_files import label_file, label_values, write_labels
 from segtron.evaluation.model_output import predicted_sem_seg
 from segtron.evaluation.panoptic_files import (
-    PANOPTIC_FOLDER,
     PANOPTIC_JSON,
-    panoptic_entries,
+    category_entries,
     panoptic_file,
+    save_segments,
 )
 from segtron.evaluation.panoptic_quality import Category
 from segtron.files import replacing
@@ -307,42 +306,31 @@ class PanopticSink(Sink):
             yield self
             rest = {
                 "images": self._images,
-                "categories": [
-                    {"id": category.id, "name": category.name, "isthing": int(category.is_thing)}
-                    for category in self._categories.values()
-                ],
+                "categories": category_entries(self._categories.values()),
             }
             self._file.write("\n],\n" + json.dumps(rest, ensure_ascii=False)[1:] + "\n")
 
     def write(self, prediction: Prediction) -> None:
         """Write an image's PNG and add its segments."""
         panoptic = panoptic_map(*prediction.output["panoptic_seg"], self.metadata)
-        ids = panoptic.numbers.astype(np.int32)
-        path = panoptic_file(self.output_dir, prediction.file.name)
-        write_panoptic_png(path, ids)
         segments = []
         for number, segment in enumerate(panoptic.segments, start=1):
             category = self._category(int(segment["category_id"]), bool(segment["isthing"]))
             self._categories.setdefault(category.id, category)
             score = {"score": float(segment["score"])} if "score" in segment else {}
-            segments.append({"id": number, "category_id": category.id, **score})
-        entries = [
-            {"category_name": self._categories[entry["category_id"]].name, **entry}
-            for entry in panoptic_entries(ids, segments)
-        ]
-        self._images.append(
-            {
-                "id": prediction.number,
-                "file_name": prediction.file.name,
-                "height": ids.shape[0],
-                "width": ids.shape[1],
-            }
+            name = self._categories[category.id].name
+            segments.append(
+                {"id": number, "category_id": category.id, "category_name": name, **score}
+            )
+        image, annotation = save_segments(
+            self.output_dir,
+            prediction.file.name,
+            panoptic.numbers.astype(np.int32),
+            segments,
+            image_id=prediction.number,
+            file_name=prediction.file.name,
         )
-        annotation = {
-            "image_id": prediction.number,
-            "file_name": path.relative_to(self.output_dir / PANOPTIC_FOLDER).as_posix(),
-            "segments_info": entries,
-        }
+        self._images.append(image)
         self._file.write(self._separator + json.dumps(annotation, ensure_ascii=False))
         self._separator = ",\n"
 

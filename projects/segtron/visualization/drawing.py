@@ -11,7 +11,7 @@ from detectron2.structures import BitMasks, BoxMode, Instances, PolygonMasks
 from detectron2.utils.visualizer import GenericMask, VisImage
 from matplotlib.path import Path as Outline
 
-from segtron.data.panoptic import read_pan_seg
+from segtron.data.panoptic import VOID, read_pan_seg
 from segtron.data.sem_seg import IGNORED, read_sem_seg
 from segtron.visualization.canvas import Canvas
 from segtron.visualization.class_maps import (
@@ -24,7 +24,6 @@ from segtron.visualization.colors import IGNORED_COLOR, Color, class_color, vary
 from segtron.visualization.layout import percent
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.panoptic_map import (
-    VOID,
     PanopticMap,
     panoptic_colors,
     panoptic_map,

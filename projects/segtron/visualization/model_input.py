@@ -15,6 +15,7 @@ from tqdm import tqdm
 from segtron.data import SegmentationMapper, build_augmentations, load_dataset_dicts
 from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
+from segtron.data.loaders import leaves_out_empty
 from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
 from segtron.files import refuse_overwriting
@@ -49,7 +50,7 @@ def visualize_data(
     names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
     records = load_dataset_dicts(
         names,
-        filter_empty=is_train and source == "model" and cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        filter_empty=is_train and source == "model" and leaves_out_empty(cfg),
     )
     chosen = np.unique(
         np.linspace(0, len(records) - 1, min(number, len(records))).round().astype(int)

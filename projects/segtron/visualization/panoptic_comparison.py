@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segtron.data.panoptic import VOID
 from segtron.evaluation.panoptic_quality import (
     MATCH_IOU,
     POOR_MASK_IOU,
@@ -30,7 +31,7 @@ from segtron.visualization.comparison import (
 )
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import percent
-from segtron.visualization.panoptic_map import VOID, PanopticMap, panoptic_map
+from segtron.visualization.panoptic_map import PanopticMap, panoptic_map
 
 # Paler than where it is drawn over an image: most of a picture is found, and it is not the news.
 _FOUND: Color = (0.62, 0.90, 0.74)

@@ -10,9 +10,8 @@ import numpy as np
 from detectron2.data.catalog import Metadata
 
 from segtron.data.id_map import measure_segments, replace_ids
-
-# The number of pixels without a segment.
-VOID = 0
+from segtron.data.panoptic import VOID
+from segtron.evaluation.model_output import decode_segments
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,9 @@ def panoptic_map(
         metadata: of the data set.
     """
     ids = np.asarray(panoptic_seg)
-    measures = measure_segments(ids)
     if segments_info is None:
-        segments_info = _segments_of(measures.ids[measures.ids >= 0].tolist(), metadata)
+        ids, segments_info = decode_segments(ids, metadata)
+    measures = measure_segments(ids)
     areas = dict(zip(measures.ids.tolist(), measures.areas.tolist(), strict=True))
     segments = [segment for segment in segments_info if segment["id"] in areas]
     numbers = replace_ids(
@@ -67,19 +66,6 @@ def panoptic_map(
     )
     listed = [areas[segment["id"]] for segment in segments]
     return PanopticMap(numbers, segments, np.array([ids.size - sum(listed), *listed], np.int64))
-
-
-def _segments_of(ids: list[int], metadata: Metadata) -> list[dict[str, Any]]:
-    names = metadata.get("panoptic_classes")
-    if names is None:
-        things = set(metadata.thing_dataset_id_to_contiguous_id.values())
-    else:
-        things = {i for i, name in enumerate(names) if name in metadata.thing_classes}
-    return [
-        {"id": i, "category_id": c, "isthing": c in things}
-        for i in ids
-        for c in (i // metadata.label_divisor,)
-    ]
 
 
 def panoptic_name(segment: Mapping[str, Any], metadata: Metadata) -> str:

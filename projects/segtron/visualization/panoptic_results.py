@@ -14,7 +14,7 @@ from tqdm import tqdm
 from segtron.data import load_dataset_dicts
 from segtron.data.classes import class_metadata
 from segtron.data.coco import path_below
-from segtron.data.image_io import read_image
+from segtron.data.image_io import read_image, read_image_size
 from segtron.data.panoptic import read_pan_seg
 from segtron.data.panoptic_png import read_panoptic_png
 from segtron.data.sem_seg import check_label_size
@@ -146,8 +146,8 @@ def _match(
     categories: Sequence[Category],
 ) -> _Matched:
     true_ids = read_pan_seg(record)
+    check_label_size(predicted_file, read_image_size(predicted_file, "label file"), record)
     found_ids = read_panoptic_png(predicted_file)
-    check_label_size(predicted_file, found_ids.shape, record)
     metric = PanopticQualityMetric(categories)
     try:
         match = match_segments(

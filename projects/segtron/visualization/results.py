@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from segtron.errors import UserError
 from segtron.evaluation.label_files import LABELS_FOLDER
-from segtron.evaluation.model_output import is_panoptic
+from segtron.evaluation.model_output import is_panoptic, known_metadata
 from segtron.evaluation.panoptic_files import PANOPTIC_JSON
 from segtron.files import replacing_folder
 from segtron.visualization.comparison import Comparison
@@ -112,12 +112,24 @@ def visualize_results(
         name: [kind for kind in KINDS if (inference / name / KINDS[kind].saved).exists()]
         for name in cfg.DATASETS.TEST
     }
+    apart = [name for name in saved if _is_numbered_apart(name)]
+    for name in apart:
+        if "panoptic" in saved[name]:
+            saved[name].remove("panoptic")
+            logger.warning(
+                "%s numbers things and stuff apart, so there are no pictures of its panoptic "
+                "segmentation; only of sets in one numbering, such as coco_2017_val_panoptic",
+                name,
+            )
     found = {name: kinds for name, kinds in saved.items() if kinds}
     unsaved = [
-        name for name, kinds in saved.items() if "panoptic" not in kinds and is_panoptic(name)
+        name
+        for name, kinds in saved.items()
+        if "panoptic" not in kinds and is_panoptic(name) and name not in apart
     ]
     if not found:
-        wanted = " or ".join(f"<data set>/{kind.saved}" for kind in KINDS.values())
+        possible = [KINDS[k].saved for k in KINDS if k != "panoptic" or len(apart) < len(saved)]
+        wanted = " or ".join(f"<data set>/{file}" for file in possible)
         raise UserError(
             f"{inference} holds no {wanted} of {', '.join(cfg.DATASETS.TEST)}; score the model "
             f"first: {HOW_TO_SAVE_PANOPTIC if unsaved else 'tools/train_net.py --eval-only'}"
@@ -136,6 +148,13 @@ def visualize_results(
             name, results, scores, number, output_dir / "visualizations" / name
         )
     return folders
+
+
+def _is_numbered_apart(name: str) -> bool:
+    """Whether a set is a panoptic one without the one numbering that pictures need."""
+    return (
+        is_panoptic(name) and known_metadata(name, "thing_classes").get("panoptic_classes") is None
+    )
 
 
 def last_scores(metrics_file: Path, data_set: str | None = None) -> list[str]:

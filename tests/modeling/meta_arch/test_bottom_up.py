@@ -293,7 +293,9 @@ def test_options_that_can_not_be_meant(group, options, message):
 def test_an_image_without_one_of_the_targets_is_named(key):
     batch = [scene(), scene() | {"file_name": "street.png"}]
     del batch[1][key]
-    with pytest.raises(UserError, match=f"street.png has no {key} to train on"):
+    with pytest.raises(
+        UserError, match=rf"street.png has no {key} .* semantic and panoptic labels,"
+    ):
         build().train()(batch)
 
 

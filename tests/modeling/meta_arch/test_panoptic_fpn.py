@@ -248,5 +248,7 @@ def test_masks_are_needed():
 def test_an_image_without_one_of_the_targets_is_named(key):
     batch = [image(64, 80), image(64, 80) | {"file_name": "street.png"}]
     del batch[1][key]
-    with pytest.raises(UserError, match=rf"street.png has no {key} .*DATASETS.TRAIN"):
+    with pytest.raises(
+        UserError, match=rf"street.png has no {key} .* instances and semantic labels,"
+    ):
         losses_of(build(), batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ from segtron.modeling.options import check_choice
 from segtron.modeling.semantic_heads.head import select_features
 from segtron.modeling.semantic_heads.upsampling import crop, interpolate
 from segtron.modeling.unet_decoder import UNetDecoder
+
+# Of a centre's spot, in pixels.
+MAX_SIGMA = 1000
 
 
 class CenterPredictions(NamedTuple):
@@ -189,9 +193,10 @@ def _check_options(options: CfgNode) -> None:
         if options[key] < 1:
             raise UserError(f"MODEL.CENTER_HEAD.{key} is {options[key]}; it must be 1 or more")
     for key in ("CENTER_LOSS_WEIGHT", "OFFSET_LOSS_WEIGHT"):
-        if not options[key] >= 0:
+        if not 0 <= options[key] < math.inf:
             raise UserError(f"MODEL.CENTER_HEAD.{key} is {options[key]}; it must be 0 or more")
-    if not options.SIGMA > 0:
+    if not 0 < options.SIGMA <= MAX_SIGMA:
         raise UserError(
-            f"MODEL.CENTER_HEAD.SIGMA is {options.SIGMA}; it must be a number of pixels above 0"
+            f"MODEL.CENTER_HEAD.SIGMA is {options.SIGMA}; it must be a number of pixels above 0, "
+            f"at most {MAX_SIGMA}"
         )

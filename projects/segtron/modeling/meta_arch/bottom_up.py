@@ -22,7 +22,7 @@ from segtron.modeling.grouping import (
     mean_probabilities,
     merge_bottom_up,
 )
-from segtron.modeling.meta_arch.panoptic_fpn import thing_classes_of
+from segtron.modeling.meta_arch.panoptic_fpn import check_targets, thing_classes_of
 
 
 @META_ARCH_REGISTRY.register()
@@ -100,7 +100,11 @@ class BottomUpPanoptic(SemanticSegmentor):
             UserError: an image to train on lacks one of its targets.
         """
         if self.training:
-            _check_targets(batched_inputs)
+            check_targets(
+                batched_inputs,
+                ("sem_seg", "pan_seg", "segments_info"),
+                "BottomUpPanoptic learns from semantic and panoptic labels",
+            )
         images = [
             (inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std
             for inputs in batched_inputs
@@ -210,14 +214,3 @@ def _check_options(options: CfgNode) -> None:
             raise UserError(
                 f"MODEL.BOTTOM_UP.{key} is {options[key]}; it must be {smallest} or more"
             )
-
-
-def _check_targets(batched_inputs: list[dict[str, Any]]) -> None:
-    for inputs in batched_inputs:
-        for key in ("sem_seg", "pan_seg", "segments_info"):
-            if key not in inputs:
-                raise UserError(
-                    f"image {inputs.get('file_name', '')} has no {key} to train on; "
-                    "BottomUpPanoptic learns from panoptic sets, so name only such in "
-                    "DATASETS.TRAIN"
-                )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,7 +74,11 @@ class UnifiedPanopticFPN(PanopticFPN):
         """
         if not self.training:
             return self.inference(batched_inputs)
-        _check_targets(batched_inputs)
+        check_targets(
+            batched_inputs,
+            ("instances", "sem_seg"),
+            "UnifiedPanopticFPN learns from instances and semantic labels",
+        )
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         sem_seg = ImageList.from_tensors(
@@ -165,6 +169,28 @@ def thing_classes_of(cfg: CfgNode) -> list[int]:
     return thing_classes
 
 
+def check_targets(
+    batched_inputs: Sequence[Mapping[str, Any]], keys: Sequence[str], needs: str
+) -> None:
+    """Make sure that all images can be trained on.
+
+    Args:
+        batched_inputs: a model's inputs.
+        keys: what each has to have.
+        needs: which model learns from what, for the user.
+
+    Raises:
+        UserError: names the image and what it lacks.
+    """
+    for inputs in batched_inputs:
+        for key in keys:
+            if key not in inputs:
+                raise UserError(
+                    f"image {inputs.get('file_name', '')} has no {key} to train on; {needs}, so "
+                    "name only sets that have them in DATASETS.TRAIN"
+                )
+
+
 def _check_options(cfg: CfgNode) -> None:
     num_things, thing_classes = cfg.MODEL.ROI_HEADS.NUM_CLASSES, thing_classes_of(cfg)
     if len(thing_classes) != num_things:
@@ -198,14 +224,3 @@ def _check_options(cfg: CfgNode) -> None:
             f"MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT is {options.INSTANCE_LOSS_WEIGHT}; it must "
             "be 0 or more"
         )
-
-
-def _check_targets(batched_inputs: list[dict[str, Any]]) -> None:
-    for inputs in batched_inputs:
-        for key in ("instances", "sem_seg"):
-            if key not in inputs:
-                raise UserError(
-                    f"image {inputs.get('file_name', '')} has no {key} to train on; "
-                    "UnifiedPanopticFPN learns from panoptic sets, so name only such in "
-                    "DATASETS.TRAIN"
-                )

@@ -1,0 +1,189 @@
+"""Boundary IoU of semantic segmentation: each class's region is a mask, and its boundary counts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from segtron.data.sem_seg import IGNORED
+from segtron.evaluation.boundary import DILATION_RATIO, boundary_of_labels
+from segtron.evaluation.confusion import joint_histogram
+from segtron.evaluation.scores import _flat, _percent, _table
+
+
+class _Pixels(NamedTuple):
+    """The boundary pixels of each class that an image has or is said to have."""
+
+    classes: np.ndarray  # (N,) the smallest unsigned integers that hold all classes
+    common: np.ndarray  # (N,) int32, in both boundaries
+    ground_truth: np.ndarray  # (N,) int32
+    prediction: np.ndarray  # (N,) int32
+
+
+@dataclass(frozen=True)
+class SemSegBoundaryScores:
+    """How well the contours of a semantic segmentation are met.
+
+    Attributes:
+        dilation_ratio: how far boundaries reach, as a share of the image's diagonal.
+        num_images: images scored.
+        overall: "mBIoU" in percent, nan where no pixel has a class.
+        per_class: class name -> "BIoU" in percent, nan for a class without ground truth.
+        num_ground_truth: class name -> pixels of its boundaries in the ground truth.
+        num_predicted: class name -> pixels of its predicted boundaries.
+    """
+
+    dilation_ratio: float
+    num_images: int
+    overall: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    num_ground_truth: dict[str, int]
+    num_predicted: dict[str, int]
+
+    def as_results(self) -> dict[str, float]:
+        """The flat form of Detectron2's writers: "mBIoU", "BIoU-road", ..."""
+        return _flat(self.overall, self.per_class, ("BIoU",))
+
+    def __str__(self) -> str:
+        wanted, found = sum(self.num_ground_truth.values()), sum(self.num_predicted.values())
+        rows = [["mean", _percent(self.overall["mBIoU"]), wanted, found]]
+        rows += [
+            [name, _percent(row["BIoU"]), self.num_ground_truth[name], self.num_predicted[name]]
+            for name, row in self.per_class.items()
+        ]
+        table = _table(["class", "Boundary IoU", "ground truth", "predicted"], rows)
+        return (
+            f"Semantic segmentation, boundary within {100 * self.dilation_ratio:g}% of the "
+            f"diagonal: {self.num_images} images, scores in percent, pixels of boundaries\n{table}"
+        )
+
+
+class SemSegBoundaryMetric:
+    """Boundary IoU from label maps in memory: update, merge, compute.
+
+    As for IoU, intersections and unions are summed over images before they are divided, and a class
+    without ground truth stays out of the mean. Pixels without a class in the ground truth have none
+    in the prediction either: both masks end there, so that nothing is lost along such an edge.
+
+    The state is 13 bytes for each class of an image.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        dilation_ratio: float = DILATION_RATIO,
+        ignore_label: int = IGNORED,
+    ) -> None:
+        """
+        Args:
+            class_names: K names, in the order of the classes.
+            dilation_ratio: see `segtron.evaluation.boundary.boundary_width`.
+            ignore_label: what the ground truth has in pixels that don't count; no class.
+        """
+        self.class_names = tuple(class_names)
+        self.dilation_ratio = dilation_ratio
+        self._ignore_label = ignore_label
+        self._images: dict[Hashable, _Pixels] = {}
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._images)
+
+    def update(self, image_id: Hashable, prediction: np.ndarray, ground_truth: np.ndarray) -> None:
+        """Add an image; one that is there already (a sampler's padding) is left as it is.
+
+        Args:
+            image_id: names the image, alike in every process.
+            prediction: (H, W) integers, classes 0 to K - 1.
+            ground_truth: (H, W) integers, classes 0 to K - 1 or the ignored label.
+
+        Raises:
+            ValueError: the maps differ in size, or one has a value that is no class.
+        """
+        if image_id in self._images:
+            return
+        try:
+            self._images[image_id] = self._count(prediction, ground_truth)
+        except ValueError as error:
+            raise ValueError(f"{image_id}: {error}") from error
+
+    def merge(self, other: SemSegBoundaryMetric) -> None:
+        """Take over another metric's images; those in both are counted once."""
+        self._images = other._images | self._images
+
+    def compute(self) -> SemSegBoundaryScores:
+        """The scores of all images together."""
+        return self._score(self._images.values())
+
+    def compute_image(self, image_id: Hashable) -> SemSegBoundaryScores:
+        """The scores of one image on its own, as for a ranking."""
+        return self._score([self._images[image_id]])
+
+    def _count(self, prediction: np.ndarray, ground_truth: np.ndarray) -> _Pixels:
+        if prediction.shape != ground_truth.shape:
+            raise ValueError(
+                f"the prediction has the shape {prediction.shape} and the ground truth "
+                f"{ground_truth.shape}"
+            )
+        num_classes = len(self.class_names)
+        labelled = ground_truth != self._ignore_label
+        self._check_classes("prediction", prediction)
+        self._check_classes("ground truth", ground_truth[labelled])
+        # What is no class's boundary gets the number after the last class.
+        dtype = np.min_scalar_type(num_classes)
+        nothing = dtype.type(num_classes)
+        sides = []
+        for labels in (ground_truth, prediction):
+            classes = np.where(labelled, labels, nothing).astype(dtype, copy=False)
+            is_boundary = boundary_of_labels(classes, self.dilation_ratio)
+            sides.append(np.where(is_boundary, classes, nothing))
+        pairs = joint_histogram(*sides)
+        common = np.where(pairs.ground_truth == pairs.prediction, pairs.pixels, 0)
+        counts = np.array(
+            [
+                np.bincount(classes, weights=pixels, minlength=num_classes + 1)[:num_classes]
+                for classes, pixels in (
+                    (pairs.ground_truth, common),
+                    (pairs.ground_truth, pairs.pixels),
+                    (pairs.prediction, pairs.pixels),
+                )
+            ]
+        ).astype(np.int32)
+        seen = np.flatnonzero(counts.any(axis=0))
+        return _Pixels(seen.astype(dtype), *counts[:, seen])
+
+    def _check_classes(self, where: str, classes: np.ndarray) -> None:
+        for value in (classes.min(initial=0), classes.max(initial=0)):
+            if not 0 <= value < max(len(self.class_names), 1):
+                raise ValueError(
+                    f"the {where} has the class {value}, but there are {len(self.class_names)} "
+                    "classes, numbered from 0"
+                    + (f" ({self._ignore_label}: ignored)" if where == "ground truth" else "")
+                )
+
+    def _score(self, images: Iterable[_Pixels]) -> SemSegBoundaryScores:
+        images = list(images)
+        common, wanted, found = totals = np.zeros((3, len(self.class_names)), dtype=np.int64)
+        for image in images:
+            totals[:, image.classes] += image[1:]
+        present = wanted > 0
+        iou = np.full(len(self.class_names), np.nan)
+        iou[present] = 100 * common[present] / (wanted + found - common)[present]
+        return SemSegBoundaryScores(
+            dilation_ratio=self.dilation_ratio,
+            num_images=len(images),
+            overall={"mBIoU": float(iou[present].mean()) if present.any() else float("nan")},
+            per_class={
+                name: {"BIoU": float(value)}
+                for name, value in zip(self.class_names, iou, strict=True)
+            },
+            num_ground_truth=_by_name(self.class_names, wanted),
+            num_predicted=_by_name(self.class_names, found),
+        )
+
+
+def _by_name(names: Sequence[str], pixels: np.ndarray) -> dict[str, int]:
+    return {name: int(number) for name, number in zip(names, pixels, strict=True)}

@@ -1,0 +1,191 @@
+"""Scoring saved instances in COCO's result format: a JSON list of boxes and masks with scores
+(https://cocodataset.org/#format-results, "Object Detection")."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtron.data.coco import categories_by_id, check_annotation, check_images_and_categories
+from segtron.data.json_file import Fields, check_fields, read_json_lists
+from segtron.errors import UserError
+from segtron.evaluation.coco import CocoInstanceMetric, Task
+from segtron.evaluation.coco_ground_truth import CocoGroundTruth, completed_ground_truth
+from segtron.evaluation.masks import as_rle
+from segtron.evaluation.scores import InstanceScores
+
+_GROUND_TRUTH: Mapping[str, Fields] = {
+    "images": {"id": (int, str), "height": (int, float), "width": (int, float)},
+    "categories": {"id": int, "name": str},
+    "annotations": {"image_id": (int, str), "category_id": int, "bbox": list},
+}
+_RESULT: Fields = {"image_id": (int, str), "category_id": int, "score": (int, float)}
+# What a result may be of: its field, and of which type that is.
+_FIELD_OF: Mapping[Task, tuple[str, type]] = {
+    "bbox": ("bbox", list),
+    "segm": ("segmentation", dict),
+}
+
+
+@dataclass(frozen=True)
+class CocoScores:
+    """What COCO's protocol says of saved instances.
+
+    Attributes:
+        by_task: "segm" and "bbox", or one of them, as the results and the ground truth have them.
+        num_without_results: images for which the file has nothing. They count as images where
+            nothing was found.
+        num_without_mask: annotations of the ground truth that only count as boxes.
+    """
+
+    by_task: dict[Task, InstanceScores]
+    num_without_results: int
+    num_without_mask: int
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers in a form that JSON has, undefined ones as None: by task those of
+        `InstanceScores`, and beside them those of the first task."""
+        content = {task: scores.as_json() for task, scores in self.by_task.items()}
+        return next(iter(content.values())) | content
+
+    def __str__(self) -> str:
+        parts = [str(scores) for scores in self.by_task.values()]
+        if self.num_without_results:
+            parts.append(
+                f"The file has no results for {self.num_without_results} images; they count as "
+                "images where nothing was found."
+            )
+        if self.num_without_mask and "segm" in self.by_task:
+            parts.append(
+                f"segm: {self.num_without_mask} annotations of the ground truth have no mask and "
+                "are left out."
+            )
+        return "\n\n".join(parts)
+
+
+def score_coco_results(gt_json: Path, results_json: Path) -> CocoScores:
+    """Score saved instances of any program.
+
+    Masks are measured by their own area, boxes by theirs; so it is with COCO's own scorer where
+    results of masks and boxes are in files apart.
+
+    Args:
+        gt_json: the ground truth in COCO's format, with masks or without.
+        results_json: a list of results, each with `bbox`, `segmentation` (RLE), or both.
+
+    Raises:
+        UserError: a file is missing or not of its format, or a result is of no image or category of
+            the ground truth, or isn't well-formed: names the entry.
+    """
+    ground_truth = _read_ground_truth(gt_json)
+    results, tasks = _read_results(results_json, ground_truth)
+    metric = CocoInstanceMetric()
+    for image in ground_truth.images:
+        of_image = results.get(image["id"], [])
+        metric.update(image["id"], of_image, has_masks="segm" in tasks)
+    masked = ground_truth.with_masks()
+    truth_of: dict[Task, CocoGroundTruth] = {"bbox": ground_truth}
+    if masked.annotations or not ground_truth.annotations:
+        truth_of["segm"] = masked
+    by_task = {
+        task: metric.compute(truth_of[task], task)
+        for task in ("segm", "bbox")
+        if task in tasks and task in truth_of
+    }
+    if not by_task:
+        raise UserError(
+            f"{results_json} has masks and no boxes, and {gt_json} has boxes and no masks, so "
+            "there is nothing to compare"
+        )
+    return CocoScores(
+        by_task,
+        num_without_results=len(ground_truth.images) - len(results),
+        num_without_mask=len(ground_truth.annotations) - len(masked.annotations),
+    )
+
+
+def _read_ground_truth(json_file: Path) -> CocoGroundTruth:
+    content = read_json_lists(json_file, _GROUND_TRUTH, "COCO")
+    check_images_and_categories(content, json_file)
+    if not content["images"]:
+        raise UserError(f"{json_file} lists no images, so there is nothing to score")
+    categories = categories_by_id(content)
+    for name, count in Counter(category["name"] for category in categories).items():
+        if count > 1:
+            raise UserError(f"{json_file}: {count} categories are called {name!r}; rename one")
+    category_ids = [category["id"] for category in categories]
+    sizes = _sizes(content["images"])
+    known = set(category_ids)
+    for number, annotation in enumerate(content["annotations"]):
+        where = f"{json_file}: annotations[{number}]"
+        if "segmentation" in annotation and not isinstance(annotation["segmentation"], list | dict):
+            raise UserError(f"{where}: 'segmentation' is neither polygons nor RLE")
+        check_annotation(annotation, sizes, known, where)
+    return completed_ground_truth(
+        [{key: image[key] for key in ("id", "height", "width")} for image in content["images"]],
+        content["annotations"],
+        category_ids,
+        [category["name"] for category in categories],
+    )
+
+
+def _sizes(images: list[dict[str, Any]]) -> dict[Any, tuple[int, int]]:
+    return {image["id"]: (image["height"], image["width"]) for image in images}
+
+
+def _read_results(
+    json_file: Path, ground_truth: CocoGroundTruth
+) -> tuple[dict[Any, list[dict[str, Any]]], list[Task]]:
+    """Read and check results.
+
+    Returns:
+        Image id -> its results, with masks as compressed RLE; and what can be scored.
+    """
+    results = _read_list(json_file)
+    for first in results[:1]:
+        check_fields(first, {}, f"{json_file}: entry 0", "COCO")
+    tasks: list[Task] = [
+        task for task, (field, _) in _FIELD_OF.items() if not results or field in results[0]
+    ]
+    if not tasks:
+        raise UserError(f"{json_file}: entry 0 has neither 'bbox' nor 'segmentation'")
+    fields = {**_RESULT, **dict(_FIELD_OF[task] for task in tasks)}
+    sizes = _sizes(ground_truth.images)
+    categories = set(ground_truth.category_ids)
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for number, result in enumerate(results):
+        where = f"{json_file}: entry {number}"
+        check_fields(result, fields, where, "COCO")
+        for name in ("score", "box_score"):
+            if name in result and not _is_finite(result[name]):
+                raise UserError(f"{where}: {name!r} is {result[name]}, which is no number")
+        # What can't be scored in all results isn't looked at in any.
+        kept = {name: result[name] for name in (*fields, "box_score") if name in result}
+        check_annotation(kept, sizes, categories, where)
+        if "segm" in tasks:
+            kept["segmentation"] = as_rle(kept["segmentation"], *sizes[kept["image_id"]])
+        by_image.setdefault(kept["image_id"], []).append(kept)
+    return by_image, tasks
+
+
+def _read_list(json_file: Path) -> list[Any]:
+    try:
+        content = json.loads(json_file.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read the results {json_file}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{json_file} is not valid JSON ({error}); save it again") from error
+    if not isinstance(content, list):
+        raise UserError(
+            f"{json_file} is no COCO results: it holds a JSON {type(content).__name__}, not a list"
+        )
+    return content
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max

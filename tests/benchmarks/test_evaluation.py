@@ -1,0 +1,110 @@
+"""tools/benchmark.py evaluate as users run it, on frames of a few pixels."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from detectron2.data import MetadataCatalog
+
+from segtron.benchmarks import evaluation
+
+TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capsys):
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, args)])
+        with pytest.raises(SystemExit) as ending:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        captured = capsys.readouterr()
+        return ending.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(evaluation, "INSTANCES", 5)
+    monkeypatch.setattr(evaluation, "GROWING_INSTANCES", (2, 5, 9))
+    monkeypatch.setattr(evaluation, "GROWING_REPEATS", (1, 2))
+    monkeypatch.setattr(evaluation, "_COCO_REPEATS", 2)
+
+
+def test_the_whole_tool(run_tool, small, tmp_path, caplog):
+    sets = MetadataCatalog.list()
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    out = tmp_path / "new" / "benchmark.json"
+    options = ["--images", 2, "--pairs", 1, "--size", 96, 192, "--skip-official-scripts"]
+    with caplog.at_level(logging.WARNING):
+        code, stdout, stderr = run_tool("evaluate", "--json", out, *options)
+    assert code == 0, stderr
+    assert caplog.messages == []
+
+    content = json.loads(out.read_text())
+    assert content["settings"] == {"images": 2, "pairs": 1, "size": [96, 192], "seed": 0}
+    assert content["machine"]["threads"] == 1
+    works = [row["work"] for row in content["rows"]]
+    assert set(works) == {
+        "panoptic in memory",
+        "panoptic from files",
+        "coco bbox in memory",
+        "coco bbox and segm in memory",
+        "coco bbox of results in memory, 4 images",
+        "coco segm of results in memory, 4 images",
+    }
+    for row in content["rows"]:
+        assert set(row) == {"work", "against", "ratio", "low", "high", "ours_s", "theirs_s"}
+        assert row["low"] == row["ratio"] == row["high"] > 0
+        assert row["ratio"] == pytest.approx(row["theirs_s"] / row["ours_s"])
+        assert f"| {row['work']} " in stdout
+    points = [(entry["work"], entry["images"], entry["predictions"]) for entry in content["growth"]]
+    instances = [(2, 10), (4, 20), (2, 4), (2, 18)]
+    for work in ("cityscapes-instance", "coco bbox and segm"):
+        assert [point[1:] for point in points if point[0] == work] == instances
+    for work in ("cityscapes-semantic", "panoptic"):
+        assert [point[1] for point in points if point[0] == work] == [2, 4]
+    assert all(entry["seconds"] > 0 and entry["state_bytes"] > 0 for entry in content["growth"])
+    assert content["left_out"] == [
+        "Left out: the official Cityscapes scripts (--skip-official-scripts)."
+    ]
+    assert stdout.rstrip().endswith(content["left_out"][0])
+
+    # Nothing is left behind.
+    assert MetadataCatalog.list() == sets
+    if cores is not None:
+        assert os.sched_getaffinity(0) == cores
+    code, _, stderr = run_tool("evaluate", "--json", out, *options)
+    assert code == 2
+    assert "would be overwritten" in stderr
+
+
+def test_unequal_scores_are_no_benchmark(small, monkeypatch, tmp_path):
+    from segtron.benchmarks.frames import Frames
+
+    def wrong(*args):
+        return {"bbox": {"AP": 1.0}}
+
+    monkeypatch.setattr(evaluation, "pycocotools_scores", wrong)
+    frames = Frames(tmp_path / "frames", 1, size=(64, 128), most_instances=5, seed=0)
+    with pytest.raises(RuntimeError, match="disagree: bbox/AP"):
+        evaluation.compare_evaluation(frames, tmp_path, official=None, num_pairs=1)
+
+
+def test_a_work_has_to_be_named(run_tool):
+    code, _, stderr = run_tool()
+    assert code == 2
+    assert "WORK" in stderr
+
+
+@pytest.mark.parametrize("work", [[], ["evaluate"]])
+def test_help_has_an_example(work, run_tool):
+    code, stdout, _ = run_tool(*work, "--help")
+    assert code == 0
+    assert "Example:\n  python tools/benchmark.py evaluate" in stdout

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from segtron.errors import UserError
+from segtron.evaluation.each_image import for_each_image
+
+
+@pytest.mark.parametrize("workers", [None, 1, 3])
+def test_results_come_in_the_order_of_the_images(workers):
+    assert list(for_each_image(lambda n: n * n, range(20), workers=workers)) == [
+        n * n for n in range(20)
+    ]
+    assert list(for_each_image(str, [], workers=workers)) == []
+
+
+def test_several_at_once():
+    barrier = threading.Barrier(3, timeout=20)
+    list(for_each_image(lambda _: barrier.wait(), range(3), workers=3))
+
+
+def test_the_first_error_ends_all():
+    seen = []
+
+    def work(number):
+        seen.append(number)
+        time.sleep(0.001)
+        if number == 3:
+            raise UserError("three")
+
+    with pytest.raises(UserError, match="three"):
+        list(for_each_image(work, range(1000), workers=1))
+    assert len(seen) < 1000
