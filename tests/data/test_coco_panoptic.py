@@ -271,3 +271,16 @@ def test_classes_are_numbered_as_the_metadata_say(panoptic_folder: Path) -> None
     del numbering["stuff_dataset_id_to_contiguous_id"][40]
     with pytest.raises(UserError, match=r"annotations\[1\]: segment 70000 is of the category 40"):
         load_coco_panoptic(*files, metadata=numbering)
+
+
+def test_true_and_false_say_what_is_a_thing(
+    panoptic_folder: Path, panoptic_content: dict[str, Any]
+) -> None:
+    for category in panoptic_content["categories"]:
+        category["isthing"] = bool(category["isthing"])
+    path = panoptic_folder / "flags.json"
+    path.write_text(json.dumps(panoptic_content))
+    files = (panoptic_folder / "panoptic", panoptic_folder / "images")
+    assert load_coco_panoptic(path, *files) == load_coco_panoptic(
+        panoptic_folder / "gt.json", *files
+    )

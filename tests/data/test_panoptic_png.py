@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -66,3 +67,10 @@ def test_a_truncated_or_missing_file_is_named(tmp_path: Path) -> None:
         read_panoptic_png(path)
     with pytest.raises(UserError, match=r"gone\.png does not exist"):
         read_panoptic_png(tmp_path / "gone.png")
+
+
+def test_channels_of_16_bits_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    cv2.imwrite(str(path), np.full((2, 3, 3), 300, np.uint16))
+    with pytest.raises(UserError, match=r"deep.png has 16 bits a channel"):
+        read_panoptic_png(path)

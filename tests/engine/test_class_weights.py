@@ -27,6 +27,7 @@ def cfg(tmp_path: Path):
     DatasetCatalog.register(NAME, lambda: [record])
     cfg = get_default_config()
     cfg.DATASETS.TRAIN = (NAME,)
+    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 2
     yield cfg
     DatasetCatalog.remove(NAME)
@@ -62,5 +63,9 @@ def test_an_unknown_method_is_refused(cfg: CfgNode) -> None:
 
 def test_data_without_labels_is_refused(cfg: CfgNode) -> None:
     DatasetCatalog.get(NAME)[0].pop("sem_seg_file_name")
+    with pytest.raises(UserError, match="1 of 1 images have no semantic labels"):
+        filled(cfg, "inverse_log")
+    # An architecture of which nobody knows what it learns from.
+    cfg.MODEL.META_ARCHITECTURE = "MyOwn"
     with pytest.raises(UserError, match="images without semantic labels"):
         filled(cfg, "inverse_log")

@@ -125,3 +125,10 @@ def test_labels_are_written_as_they_are(tmp_path, dtype):
     assert read.dtype == dtype
     np.testing.assert_array_equal(read, labels)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("strange", [-1, 2**16, 2**40])
+def test_ids_that_a_png_cannot_hold_are_refused(strange):
+    metadata = Metadata(name="m", stuff_dataset_id_to_contiguous_id={3: 0, strange: 1})
+    with pytest.raises(UserError, match=f"a class has the id {strange}, which"):
+        label_values(metadata, 2)

@@ -171,3 +171,9 @@ def test_last_scores_name_their_protocol(tmp_path: Path) -> None:
         "sem_seg/mIoU 71.2 by Detectron2's rules",
         "cityscapes_sem_seg/IoU 70.0 by Cityscapes' protocol",
     ]
+
+
+def test_last_scores_pass_over_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text('{"segm/AP": 3.25}\n{"segm/AP": 5')
+    assert last_scores(path) == ["segm/AP 3.2 by COCO's protocol"]

@@ -30,7 +30,7 @@ SEGMENT_FIELDS: Fields = {"id": int, "category_id": int}
 _FIELDS: dict[str, Fields] = {
     "images": IMAGE_FIELDS,
     "annotations": ANNOTATION_FIELDS,
-    "categories": {"id": int, "name": str, "isthing": int},
+    "categories": {"id": int, "name": str, "isthing": (int, bool)},
 }
 
 

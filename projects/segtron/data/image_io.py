@@ -162,6 +162,14 @@ def read_color_codes(path: str | Path) -> np.ndarray:
             f"label file {path} has Pillow mode {mode}; a panoptic PNG is a colour picture of 8 "
             "bits a channel, whose colours are the ids of segments"
         )
+    # Pillow reads channels of 16 bits as if they had 8.
+    with open(path, "rb") as file:
+        header = file.read(25)
+    if header.startswith(b"\x89PNG") and header[24] != 8:
+        raise UserError(
+            f"label file {path} has {header[24]} bits a channel; a panoptic PNG has 8, since its "
+            "colours are the ids of segments"
+        )
     return pixels[:, :, :3]
 
 

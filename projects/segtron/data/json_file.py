@@ -53,7 +53,8 @@ def check_fields(entry: Any, fields: Fields, where: str, format: str) -> None:
 
     Args:
         entry: any JSON value.
-        fields: their names and types; true and false pass for no number.
+        fields: their names and types; true and false pass for no number, unless bool is
+            one of them.
         where: what to call the entry.
         format: as in `read_json_lists`.
 
@@ -65,7 +66,9 @@ def check_fields(entry: Any, fields: Fields, where: str, format: str) -> None:
     for field, types in fields.items():
         if field not in entry:
             raise UserError(f"{where} has no {field!r}")
-        if not isinstance(entry[field], types) or isinstance(entry[field], bool):
+        allowed = types if isinstance(types, tuple) else (types,)
+        is_flag = isinstance(entry[field], bool) and bool not in allowed
+        if not isinstance(entry[field], allowed) or is_flag:
             value = repr(entry[field])
             raise UserError(
                 f"{where}: {field!r} is {value[:40]}, which {format} does not allow there"

@@ -134,11 +134,20 @@ def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
         )
     _check_classes(cfg, cfg.DATASETS.TRAIN)
     dataset = load_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=leaves_out_empty(cfg))
-    for what, fields in NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ()):
-        _check_has(what, fields, cfg, dataset)
+    check_learnable(cfg, dataset)
     return build_detection_train_loader(
         cfg, mapper=SegmentationMapper(cfg, is_train=True), dataset=dataset
     )
+
+
+def check_learnable(cfg: CfgNode, records: Sequence[dict[str, Any]]) -> None:
+    """Make sure that a config's model can learn from all of these standard dicts.
+
+    Raises:
+        UserError: one has not what the architecture learns from.
+    """
+    for what, fields in NEEDED.get(cfg.MODEL.META_ARCHITECTURE, ()):
+        _check_has(what, fields, cfg, records)
 
 
 def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:

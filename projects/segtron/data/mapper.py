@@ -48,6 +48,26 @@ def _build_crop(cfg: CfgNode) -> T.Augmentation:
     )
 
 
+def check_image_size(record: dict[str, Any], image: np.ndarray) -> None:
+    """Make sure that an image has the size that its standard dict gives; sets a size that it lacks.
+
+    Args:
+        record: a standard dict.
+        image: (H, W, C).
+
+    Raises:
+        UserError: names the image and both sizes.
+    """
+    try:
+        detection_utils.check_image_size(record, image)
+    except detection_utils.SizeMismatchError as error:
+        height, width = image.shape[:2]
+        raise UserError(
+            f"image {record['file_name']} is {width} x {height}, but its annotations say "
+            f"{record['width']} x {record['height']}; did one of them get resized or rotated?"
+        ) from error
+
+
 class SegmentationMapper(DatasetMapper):
     """Detectron2's mapper, made to take labels in whatever form they come, and to name bad files.
 
@@ -98,14 +118,7 @@ class SegmentationMapper(DatasetMapper):
         """
         record = dict(dataset_dict)
         image = read_image(record["file_name"], format=self.image_format)
-        try:
-            detection_utils.check_image_size(record, image)
-        except detection_utils.SizeMismatchError as error:
-            height, width = image.shape[:2]
-            raise UserError(
-                f"image {record['file_name']} is {width} x {height}, but its annotations say "
-                f"{record['width']} x {record['height']}; did one of them get resized or rotated?"
-            ) from error
+        check_image_size(record, image)
         places = read_places(record) if self.is_train and "segments_info" in record else None
         sem_seg = self._read_sem_seg(record, places) if self.is_train else None
         if sem_seg is None and self.is_train and self._needs_sem_seg:

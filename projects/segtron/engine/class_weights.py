@@ -9,6 +9,7 @@ from detectron2.utils import comm
 
 from segtron.data import load_dataset_dicts
 from segtron.data.class_weights import METHODS, count_classes
+from segtron.data.loaders import check_learnable
 from segtron.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def fill_class_weights(cfg: CfgNode) -> CfgNode:
 
 def _compute(cfg: CfgNode, method: str) -> list[float]:
     records = load_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+    check_learnable(cfg, records)
     if not all("sem_seg_file_name" in record for record in records):
         raise UserError(
             f"class weights can't be computed: {', '.join(cfg.DATASETS.TRAIN)} has images without "

@@ -26,16 +26,18 @@ def label_values(metadata: Metadata, num_classes: int) -> np.ndarray:
 
     They are the ids in `stuff_dataset_id_to_contiguous_id`, where these stand one to one for
     classes from 0 on, at least K of them. Else they count as unknown, and the values are the
-    classes themselves: 0 to K - 1. So it is with Detectron2's `coco_2017_val_panoptic` and
-    `cityscapes_fine_panoptic_val`, whose ids are those of only some classes.
+    classes themselves: 0 to K - 1.
 
     Args:
-        metadata: of the data set.
+        metadata: of the data set, see `segtron.data.classes.class_metadata`.
         num_classes: K.
 
     Returns:
         (K,) uint8, or uint16 where a value is above 255: at i the value of the class that the model
         calls i.
+
+    Raises:
+        UserError: an id is none that a PNG of 16 bits can hold.
     """
     to_contiguous = metadata.get("stuff_dataset_id_to_contiguous_id") or {}
     values = sorted(to_contiguous, key=to_contiguous.get)
@@ -43,6 +45,12 @@ def label_values(metadata: Metadata, num_classes: int) -> np.ndarray:
     if not is_known or len(values) < num_classes:
         values = range(num_classes)
     values = np.array(values[:num_classes], dtype=np.int64)
+    if values.size and not 0 <= values.min() <= values.max() < 2**16:
+        strange = values[(values < 0) | (values >= 2**16)][0]
+        raise UserError(
+            f"a class has the id {strange}, which label PNGs of 16 bits can't hold; give the "
+            "classes ids from 0 to 65535"
+        )
     return values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
 
 

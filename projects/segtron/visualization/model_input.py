@@ -16,6 +16,7 @@ from segtron.data import SegmentationMapper, build_augmentations, load_dataset_d
 from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
 from segtron.data.loaders import leaves_out_empty
+from segtron.data.mapper import check_image_size
 from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
 from segtron.files import refuse_overwriting
@@ -125,6 +126,7 @@ def draw_annotations(record: Mapping[str, Any], metadata: Any) -> np.ndarray:
         labels, the image stands beside its overlay.
     """
     image = read_image(record["file_name"], "RGB")
+    check_image_size(dict(record), image)
     visualizer = SegmentationVisualizer(image, metadata, longest_side=LONGEST_SIDE)
     if "pan_seg_file_name" in record:
         segments = read_pan_seg(record), record["segments_info"]

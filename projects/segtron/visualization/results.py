@@ -170,9 +170,13 @@ def last_scores(metrics_file: Path, data_set: str | None = None) -> list[str]:
     """
     lines = metrics_file.read_text(encoding="utf-8").splitlines() if metrics_file.is_file() else []
     for line in reversed(lines):
+        try:
+            metrics = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # a line that a crash or a full disk has cut off
         scores = [
             f"{name} {value:.1f} by {PROTOCOLS[ending]}"
-            for name, value in json.loads(line).items()
+            for name, value in metrics.items()
             if (ending := "/".join(name.split("/")[-2:])) in PROTOCOLS
             and (data_set is None or name in (ending, f"{data_set}/{ending}"))
         ]

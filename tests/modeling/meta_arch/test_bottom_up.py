@@ -276,7 +276,7 @@ def test_options_are_those_of_the_config():
         ("SEM_SEG_HEAD", {"THING_CLASSES": []}, "THING_CLASSES is empty.*DATASETS.TRAIN"),
         ("SEM_SEG_HEAD", {"THING_CLASSES": [1, 5]}, r"\[1, 5\]; .* from 0 to 4"),
         ("CENTER_HEAD", {"IN_FEATURES": ["res2"]}, "CENTER_HEAD.IN_FEATURES asks for res2"),
-        ("BOTTOM_UP", {"CENTER_THRESHOLD": -0.1}, "CENTER_THRESHOLD is -0.1; .* 0 or more"),
+        ("BOTTOM_UP", {"CENTER_THRESHOLD": -0.1}, "CENTER_THRESHOLD is -0.1; .* from 0 to 1"),
         ("BOTTOM_UP", {"CENTER_THRESHOLD": float("nan")}, "CENTER_THRESHOLD is nan"),
         ("BOTTOM_UP", {"NMS_KERNEL": 4}, "NMS_KERNEL is 4; it must be odd, and 3 or more"),
         ("BOTTOM_UP", {"NMS_KERNEL": 1}, "NMS_KERNEL is 1; it must be odd, and 3 or more"),

@@ -22,7 +22,7 @@ from segtron.modeling.semantic_heads.upsampling import crop, interpolate
 from segtron.modeling.unet_decoder import UNetDecoder
 
 # Of a centre's spot, in pixels.
-MAX_SIGMA = 1000
+MAX_SIGMA = 100
 
 
 class CenterPredictions(NamedTuple):

@@ -90,6 +90,7 @@ def weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     Returns:
         A scalar.
     """
-    # Where the weights' sum is 0 so is the other, and the smallest number keeps the quotient 0.
-    smallest = torch.finfo(values.dtype).tiny
-    return (values * weights).sum() / weights.sum().clamp_min(smallest)
+    total = weights.sum()
+    # Where the weights' sum is 0 so is the other, and 1 keeps quotient and gradient 0. A tiny
+    # number would not: one over it leaves the range of floats as soon as a loss is multiplied.
+    return (values * weights).sum() / total.where(total > 0, 1)

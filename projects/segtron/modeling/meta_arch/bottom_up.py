@@ -201,9 +201,11 @@ def _check_options(options: CfgNode) -> None:
     Raises:
         UserError: a number in MODEL.BOTTOM_UP is none that grouping could use.
     """
-    if not options.CENTER_THRESHOLD >= 0:
+    # The heatmap's targets end at 1.
+    if not 0 <= options.CENTER_THRESHOLD <= 1:
         raise UserError(
-            f"MODEL.BOTTOM_UP.CENTER_THRESHOLD is {options.CENTER_THRESHOLD}; it must be 0 or more"
+            f"MODEL.BOTTOM_UP.CENTER_THRESHOLD is {options.CENTER_THRESHOLD}; it must be from 0 "
+            "to 1"
         )
     if options.NMS_KERNEL < 3 or options.NMS_KERNEL % 2 == 0:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,7 +156,8 @@ def thing_classes_of(cfg: CfgNode) -> list[int]:
     if not thing_classes:
         raise UserError(
             "MODEL.SEM_SEG_HEAD.THING_CLASSES is empty; it follows from the data, so name a "
-            "panoptic set in DATASETS.TRAIN, or list the semantic classes that are things"
+            "panoptic set with things in DATASETS.TRAIN; for stuff alone take a semantic model "
+            "(MODEL.META_ARCHITECTURE SemanticSegmentor)"
         )
     if not all(type(label) is int and 0 <= label < num_classes for label in thing_classes):
         raise UserError(
@@ -219,7 +221,7 @@ def _check_options(cfg: CfgNode) -> None:
             f"MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT is {options.COMBINE.STUFF_AREA_LIMIT}; "
             "it must be a number of pixels, 0 or more"
         )
-    if not options.INSTANCE_LOSS_WEIGHT >= 0:
+    if not 0 <= options.INSTANCE_LOSS_WEIGHT < math.inf:
         raise UserError(
             f"MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT is {options.INSTANCE_LOSS_WEIGHT}; it must "
             "be 0 or more"
