@@ -117,7 +117,8 @@ class UnifiedPanopticFPN(PanopticFPN):
         for inputs, found, scores in zip(batched_inputs, detections, logits, strict=True):
             height = inputs.get("height", found.image_size[0])
             width = inputs.get("width", found.image_size[1])
-            sem_seg = sem_seg_postprocess(scores, found.image_size, height, width)
+            # contiguous: PyTorch resizes one image with channels last several times as slowly.
+            sem_seg = sem_seg_postprocess(scores.contiguous(), found.image_size, height, width)
             instances = detector_postprocess(found, height, width)
             outputs.append(
                 {
