@@ -11,7 +11,8 @@ import numpy as np
 from segtron.data.sem_seg import IGNORED
 from segtron.evaluation.boundary import DILATION_RATIO, boundary_of_labels
 from segtron.evaluation.confusion import joint_histogram
-from segtron.evaluation.scores import _flat, _percent, _table
+from segtron.evaluation.scores import flatten_scores
+from segtron.evaluation.tables import format_table, percent
 
 
 class _Pixels(NamedTuple):
@@ -45,16 +46,16 @@ class SemSegBoundaryScores:
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "mBIoU", "BIoU-road", ..."""
-        return _flat(self.overall, self.per_class, ("BIoU",))
+        return flatten_scores(self.overall, self.per_class, ("BIoU",))
 
     def __str__(self) -> str:
         wanted, found = sum(self.num_ground_truth.values()), sum(self.num_predicted.values())
-        rows = [["mean", _percent(self.overall["mBIoU"]), wanted, found]]
+        rows = [["mean", percent(self.overall["mBIoU"]), wanted, found]]
         rows += [
-            [name, _percent(row["BIoU"]), self.num_ground_truth[name], self.num_predicted[name]]
+            [name, percent(row["BIoU"]), self.num_ground_truth[name], self.num_predicted[name]]
             for name, row in self.per_class.items()
         ]
-        table = _table(["class", "Boundary IoU", "ground truth", "predicted"], rows)
+        table = format_table(["class", "Boundary IoU", "ground truth", "predicted"], rows)
         return (
             f"Semantic segmentation, boundary within {100 * self.dilation_ratio:g}% of the "
             f"diagonal: {self.num_images} images, scores in percent, pixels of boundaries\n{table}"

@@ -13,7 +13,7 @@ import numpy as np
 from segtron.evaluation.instance_matching import MATCH_IOU, InstanceMatches
 from segtron.evaluation.precision_recall import interpolated_precision
 from segtron.evaluation.score_files import with_nan, without_nan
-from segtron.evaluation.tables import percent, table
+from segtron.evaluation.tables import format_table, percent
 
 # The paper's foreground threshold is the IoU of a match; up to this one a detection is background.
 BACKGROUND_IOU = 0.1
@@ -71,7 +71,7 @@ class ErrorScores:
         return (
             f"{self.protocol}: {self.num_images} images, points of AP50 that would be gained "
             f"without each type of error\nerrors: {counts}\n"
-        ) + table(
+        ) + format_table(
             ["class", *(name.replace("_", " ") for name in self.overall)],
             [
                 [name, *map(percent, row.values())]

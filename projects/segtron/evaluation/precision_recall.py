@@ -11,7 +11,7 @@ import numpy as np
 
 from segtron.evaluation.instance_matching import MATCH_IOU, InstanceMatches
 from segtron.evaluation.score_files import with_nan, without_nan
-from segtron.evaluation.tables import percent, table
+from segtron.evaluation.tables import format_table, percent
 
 # The recalls at which COCO takes the precision.
 RECALLS = np.linspace(0.0, 1.0, 101)
@@ -104,7 +104,7 @@ class PrecisionRecallScores:
         return (
             f"{self.protocol}: {self.num_images} images, at the score threshold with the best F1, "
             'in percent; "all" has one threshold for all classes\n'
-        ) + table(
+        ) + format_table(
             ["class", "F1", "precision", "recall", "score", "ground truth", "predicted"],
             [
                 [

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from tabulate import tabulate
+from segtron.evaluation.tables import format_table, percent
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class InstanceScores:
 
     def as_results(self, per_class_metrics: tuple[str, ...] = ("AP",)) -> dict[str, float]:
         """The flat form that Detectron2's writers take: "AP", ..., then "AP-person", ..."""
-        return _flat(self.overall, self.per_class, per_class_metrics)
+        return flatten_scores(self.overall, self.per_class, per_class_metrics)
 
     def as_json(self) -> dict[str, Any]:
         """All numbers in a form that JSON has, undefined ones as None: "AP", ..., "num_images",
@@ -49,10 +49,10 @@ class InstanceScores:
             (name, row, self.num_ground_truth[name], self.num_predicted[name])
             for name, row in self.per_class.items()
         ]
-        table = _table(
+        table = format_table(
             ["class", *self.overall, "ground truth", "predicted"],
             [
-                [name, *map(_percent, row.values()), gt, predicted]
+                [name, *map(percent, row.values()), gt, predicted]
                 for name, row, gt, predicted in rows
             ],
         )
@@ -85,22 +85,22 @@ class SemSegScores:
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "mIoU", ..., "IoU-road", ..., "ACC-road", ..."""
-        return _flat(self.overall, self.per_class, ("IoU", "ACC"))
+        return flatten_scores(self.overall, self.per_class, ("IoU", "ACC"))
 
     def __str__(self) -> str:
         num_pixels = sum(self.num_ground_truth.values())
-        rows = [["mean", _percent(self.overall["mIoU"]), _percent(self.overall["mACC"]), "", ""]]
+        rows = [["mean", percent(self.overall["mIoU"]), percent(self.overall["mACC"]), "", ""]]
         rows += [
             [
                 name,
-                *map(_percent, row.values()),
+                *map(percent, row.values()),
                 _share(self.num_ground_truth[name], num_pixels),
                 _share(self.num_predicted[name], num_pixels),
             ]
             for name, row in self.per_class.items()
         ]
-        table = _table(["class", "IoU", "ACC", "ground truth", "predicted"], rows)
-        overall = ", ".join(f"{name} {_percent(value)}" for name, value in self.overall.items())
+        table = format_table(["class", "IoU", "ACC", "ground truth", "predicted"], rows)
+        overall = ", ".join(f"{name} {percent(value)}" for name, value in self.overall.items())
         return (
             f"{self.protocol}: {self.num_images} images, {num_pixels} pixels of the "
             f"{len(self.per_class)} classes, scores and shares of pixels in percent\n"
@@ -138,7 +138,7 @@ class CityscapesSemSegScores:
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "IoU", ..., "IoU-road", ..., "iIoU-person", ..."""
-        return _flat(self.overall, self.per_class, ("IoU", "iIoU"))
+        return flatten_scores(self.overall, self.per_class, ("IoU", "iIoU"))
 
     def as_json(self) -> dict[str, Any]:
         """All numbers in a form that JSON has, undefined ones as None: "IoU", ..., "num_images",
@@ -162,7 +162,7 @@ class CityscapesSemSegScores:
         num_pixels = sum(self.num_ground_truth.values())
 
         def row(name: str, scores: dict[str, float]) -> list[Any]:
-            return [name, *(_percent(scores.get(metric, math.nan)) for metric in ("IoU", "iIoU"))]
+            return [name, *(percent(scores.get(metric, math.nan)) for metric in ("IoU", "iIoU"))]
 
         means = [
             {metric: self.overall[metric + suffix] for metric in ("IoU", "iIoU")}
@@ -183,9 +183,11 @@ class CityscapesSemSegScores:
         return (
             f"{self.protocol}: {_images(self)}, {num_pixels} pixels of the {len(self.per_class)} "
             "classes, scores and shares of pixels in percent\n"
-            + _table(["class", "IoU", "iIoU", "ground truth", "predicted", "instances"], classes)
+            + format_table(
+                ["class", "IoU", "iIoU", "ground truth", "predicted", "instances"], classes
+            )
             + "\n\n"
-            + _table(["category", "IoU", "iIoU"], categories)
+            + format_table(["category", "IoU", "iIoU"], categories)
         )
 
 
@@ -225,7 +227,7 @@ class PanopticScores:
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "PQ", ..., "RQ_st", "PQ-person", ..."""
-        return _flat(self.overall, self.per_class, ("PQ",))
+        return flatten_scores(self.overall, self.per_class, ("PQ",))
 
     def as_json(self) -> dict[str, Any]:
         """All numbers in a form that JSON has, undefined ones as None: "PQ", ..., "num_images",
@@ -266,12 +268,12 @@ class PanopticScores:
             )
             for name, scores in self.per_class.items()
         ]
-        table = _table(
+        table = format_table(
             ["class", *metrics, *columns, "ground truth", "predicted"],
             [
                 [
                     name,
-                    *map(_percent, values),
+                    *map(percent, values),
                     sum(self.num_ground_truth[member] for member in members),
                     sum(self.num_predicted[member] for member in members),
                 ]
@@ -288,9 +290,10 @@ class PanopticScores:
         return self.table({})
 
 
-def _flat(
+def flatten_scores(
     overall: dict[str, float], per_class: dict[str, dict[str, float]], metrics: tuple[str, ...]
 ) -> dict[str, float]:
+    """The flat form of Detectron2's writers: the overall scores, then "<metric>-<class>"."""
     results = dict(overall)
     for metric in metrics:
         results |= {
@@ -330,18 +333,4 @@ def _defined(metrics: dict[str, float]) -> dict[str, float | None]:
 
 
 def _share(pixels: int, num_pixels: int) -> str:
-    return _percent(100 * pixels / num_pixels if num_pixels else math.nan)
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
-
-
-def _table(headers: list[str], rows: list[list[Any]]) -> str:
-    return tabulate(
-        rows,
-        headers=headers,
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=("left", *["right"] * (len(headers) - 1)),
-    )
+    return percent(100 * pixels / num_pixels if num_pixels else math.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from segtron.evaluation.instance_matching import InstanceMatches
 from segtron.evaluation.score_files import with_nan, without_nan
 from segtron.evaluation.scores import InstanceScores
-from segtron.evaluation.tables import percent, table
+from segtron.evaluation.tables import format_table, percent
 
 # COCO's, in pixels; an area that is a limit belongs to both sides, as there.
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
@@ -90,7 +90,7 @@ class SizeScores:
         ]
         return (
             f"{self.protocol}: {self.num_images} images, AP in percent and numbers of instances\n"
-        ) + table(
+        ) + format_table(
             [
                 "class",
                 *(f"AP {size}" for size in SIZES),

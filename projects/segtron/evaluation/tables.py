@@ -13,7 +13,7 @@ def percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
 
 
-def table(headers: list[str], rows: list[list[Any]]) -> str:
+def format_table(headers: list[str], rows: list[list[Any]]) -> str:
     """A table whose first column holds names and whose others hold numbers."""
     return tabulate(
         rows,
