@@ -63,6 +63,8 @@ def main(rank: int, folder: Path) -> None:
     (folder / str(rank)).mkdir()
     results = evaluate_sem_seg(SHARDS[rank], folder / str(rank))
     (folder / f"results_{rank}.pickle").write_bytes(pickle.dumps(results))
+    # Or one could leave while the other still reads from it, which gloo answers by aborting.
+    dist.barrier()
     dist.destroy_process_group()
 
 
