@@ -10,7 +10,8 @@ import numpy as np
 
 from segtron.data.sem_seg import IGNORED
 from segtron.evaluation.boundary import DILATION_RATIO, boundary_of_labels
-from segtron.evaluation.confusion import joint_histogram
+from segtron.evaluation.confusion import check_classes, joint_histogram
+from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.scores import flatten_scores
 from segtron.evaluation.tables import format_table, percent
 
@@ -62,7 +63,7 @@ class SemSegBoundaryScores:
         )
 
 
-class SemSegBoundaryMetric:
+class SemSegBoundaryMetric(ImageMetric[_Pixels]):
     """Boundary IoU from label maps in memory: update, merge, compute.
 
     As for IoU, intersections and unions are summed over images before they are divided, and a class
@@ -84,14 +85,10 @@ class SemSegBoundaryMetric:
             dilation_ratio: see `segtron.evaluation.boundary.boundary_width`.
             ignore_label: what the ground truth has in pixels that don't count; no class.
         """
+        super().__init__()
         self.class_names = tuple(class_names)
         self.dilation_ratio = dilation_ratio
         self._ignore_label = ignore_label
-        self._images: dict[Hashable, _Pixels] = {}
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._images)
 
     def update(self, image_id: Hashable, prediction: np.ndarray, ground_truth: np.ndarray) -> None:
         """Add an image; one that is there already (a sampler's padding) is left as it is.
@@ -111,10 +108,6 @@ class SemSegBoundaryMetric:
         except ValueError as error:
             raise ValueError(f"{image_id}: {error}") from error
 
-    def merge(self, other: SemSegBoundaryMetric) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._images = other._images | self._images
-
     def compute(self) -> SemSegBoundaryScores:
         """The scores of all images together."""
         return self._score(self._images.values())
@@ -131,8 +124,13 @@ class SemSegBoundaryMetric:
             )
         num_classes = len(self.class_names)
         labelled = ground_truth != self._ignore_label
-        self._check_classes("prediction", prediction)
-        self._check_classes("ground truth", ground_truth[labelled])
+        check_classes("prediction", _extremes(prediction), num_classes)
+        check_classes(
+            "ground truth",
+            _extremes(ground_truth[labelled]),
+            num_classes,
+            ignored=self._ignore_label,
+        )
         # What is no class's boundary gets the number after the last class.
         dtype = np.min_scalar_type(num_classes)
         nothing = dtype.type(num_classes)
@@ -156,15 +154,6 @@ class SemSegBoundaryMetric:
         seen = np.flatnonzero(counts.any(axis=0))
         return _Pixels(seen.astype(dtype), *counts[:, seen])
 
-    def _check_classes(self, where: str, classes: np.ndarray) -> None:
-        for value in (classes.min(initial=0), classes.max(initial=0)):
-            if not 0 <= value < max(len(self.class_names), 1):
-                raise ValueError(
-                    f"the {where} has the class {value}, but there are {len(self.class_names)} "
-                    "classes, numbered from 0"
-                    + (f" ({self._ignore_label}: ignored)" if where == "ground truth" else "")
-                )
-
     def _score(self, images: Iterable[_Pixels]) -> SemSegBoundaryScores:
         images = list(images)
         common, wanted, found = totals = np.zeros((3, len(self.class_names)), dtype=np.int64)
@@ -184,6 +173,11 @@ class SemSegBoundaryMetric:
             num_ground_truth=_by_name(self.class_names, wanted),
             num_predicted=_by_name(self.class_names, found),
         )
+
+
+def _extremes(classes: np.ndarray) -> np.ndarray:
+    """The smallest and the largest of the classes, or nothing."""
+    return np.array([classes.min(), classes.max()] if classes.size else [], dtype=np.int64)
 
 
 def _by_name(names: Sequence[str], pixels: np.ndarray) -> dict[str, int]:

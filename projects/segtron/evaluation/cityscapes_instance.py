@@ -22,6 +22,7 @@ from segtron.data.cityscapes import FIRST_INSTANCE_ID, THING_LABELS, label_ids_o
 from segtron.data.image_io import read_ids
 from segtron.errors import UserError
 from segtron.evaluation.gather import merge_over_processes
+from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.masks import bounding_slices
 from segtron.evaluation.model_output import predicted_instances, thing_category_ids
 from segtron.evaluation.scores import InstanceScores
@@ -52,7 +53,7 @@ class _Image(NamedTuple):
     pair_pixels: np.ndarray  # (M,) int32
 
 
-class CityscapesInstanceMetric:
+class CityscapesInstanceMetric(ImageMetric[_Image]):
     """Cityscapes instance AP from masks in memory: update, merge, compute.
 
     The state is some dozens of bytes a predicted instance, whatever the image's size. The result
@@ -64,13 +65,6 @@ class CityscapesInstanceMetric:
         ...     metric.update(name, instance_ids, masks, label_ids, scores)
         >>> print(metric.compute())
     """
-
-    def __init__(self) -> None:
-        self._images: dict[Hashable, _Image] = {}
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._images)
 
     def update(
         self,
@@ -141,10 +135,6 @@ class CityscapesInstanceMetric:
             columns[3].astype(np.int32),
             *pair_columns.astype(np.int32),
         )
-
-    def merge(self, other: CityscapesInstanceMetric) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._images = other._images | self._images
 
     def average_precisions(self) -> np.ndarray:
         """AP in [0, 1] of each class at each overlap.

@@ -28,6 +28,7 @@ from segtron.evaluation.confusion import (
     stack_histograms,
 )
 from segtron.evaluation.gather import merge_over_processes
+from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.model_output import naming_ground_truth
 from segtron.evaluation.scores import CityscapesSemSegScores
 from segtron.evaluation.sem_seg import SemSegEvaluator, image_id_of
@@ -79,7 +80,7 @@ CATEGORIES = [
 ]
 
 
-class CityscapesSemSegMetric:
+class CityscapesSemSegMetric(ImageMetric[JointHistogram]):
     """Cityscapes IoU and iIoU from label maps in memory: update, merge, compute.
 
     The state is seven bytes for each pair of an instance id and a label predicted somewhere on it,
@@ -104,13 +105,6 @@ class CityscapesSemSegMetric:
         ...     metric.update(name, prediction, instance_ids)
         >>> print(metric.compute())
     """
-
-    def __init__(self) -> None:
-        self._images: dict[Hashable, JointHistogram] = {}
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._images)
 
     def update(self, image_id: Hashable, prediction: np.ndarray, instance_ids: np.ndarray) -> None:
         """Add an image; one that is there already (a sampler's padding) is left as it is.
@@ -138,10 +132,6 @@ class CityscapesSemSegMetric:
             histogram.prediction.astype(np.uint8),
             histogram.pixels,
         )
-
-    def merge(self, other: CityscapesSemSegMetric) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._images = other._images | self._images
 
     def confusion_matrix(self) -> np.ndarray:
         """The pixels of all images by label id of ground truth (rows) and prediction (columns).

@@ -18,6 +18,7 @@ from segtron.evaluation.coco_average_precision import (
     precision_at_recalls,
 )
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
+from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.masks import as_rle, encode_mask
 from segtron.evaluation.scores import InstanceScores
 
@@ -27,7 +28,7 @@ Task = Literal["bbox", "segm"]
 MAX_DETECTIONS = 100
 
 
-class CocoInstanceMetric:
+class CocoInstanceMetric(ImageMetric[list[dict[str, Any]]]):
     """COCO AP from results in COCO's form: update, merge, compute.
 
     Each result is {"image_id", "category_id" (the dataset's), "bbox" (XYWH), "score"}, with
@@ -37,7 +38,7 @@ class CocoInstanceMetric:
     """
 
     def __init__(self) -> None:
-        self._results: dict[Hashable, list[dict[str, Any]]] = {}
+        super().__init__()
         self._has_masks = False
 
     def update(self, image_id: Hashable, results: list[dict[str, Any]], *, has_masks: bool) -> None:
@@ -53,12 +54,12 @@ class CocoInstanceMetric:
         """
         if not all(math.isfinite(result["score"]) for result in results):
             raise ValueError(f"{image_id}: a predicted instance has a score that is no number")
-        self._results.setdefault(image_id, results)
+        self._images.setdefault(image_id, results)
         self._has_masks |= has_masks
 
     def merge(self, other: CocoInstanceMetric) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._results = other._results | self._results
+        """See `ImageMetric`."""
+        super().merge(other)
         self._has_masks |= other._has_masks
 
     @property
@@ -66,14 +67,9 @@ class CocoInstanceMetric:
         """What can be scored."""
         return ("bbox", "segm") if self._has_masks else ("bbox",)
 
-    @property
-    def image_ids(self) -> set[Hashable]:
-        """The images seen."""
-        return set(self._results)
-
     def results(self) -> list[dict[str, Any]]:
         """All results, by image id."""
-        return [result for image_id in sorted(self._results) for result in self._results[image_id]]
+        return [result for image_id in sorted(self._images) for result in self._images[image_id]]
 
     def compute(
         self, ground_truth: CocoGroundTruth, task: Task, max_detections: int = MAX_DETECTIONS
@@ -113,7 +109,7 @@ class CocoInstanceMetric:
         Raises:
             ValueError: results for an image that is not in the ground truth.
         """
-        strangers = self.image_ids - {image["id"] for image in ground_truth.images}
+        strangers = self._images.keys() - {image["id"] for image in ground_truth.images}
         if strangers:
             raise ValueError(f"image {min(strangers)} is not in the ground truth")
         results = self.results()

@@ -114,7 +114,9 @@ class CocoInstanceEvaluator(DatasetEvaluator):
             logger.info("COCO protocol: predictions saved in %s", path)
 
         ground_truth = self._ground_truth
-        num_unseen = len({image["id"] for image in ground_truth.images} - metric.image_ids)
+        num_unseen = len(
+            {image["id"] for image in ground_truth.images}.difference(metric.image_ids)
+        )
         if num_unseen:
             logger.warning(
                 "COCO protocol: %d of the %d images of %s were not run; they count as images where "

@@ -96,6 +96,28 @@ def count_matrix(
     return counts.astype(np.int64).reshape(num_classes, num_classes)
 
 
+def check_classes(
+    where: str, classes: np.ndarray, num_classes: int, *, ignored: int | None = None
+) -> None:
+    """Make sure that values are classes.
+
+    Args:
+        where: what to call the map that they are of.
+        classes: (N,) integers.
+        num_classes: K.
+        ignored: the value of pixels that don't count, which is said beside the classes.
+
+    Raises:
+        ValueError: names the first that is none.
+    """
+    strange = classes[(classes < 0) | (classes >= num_classes)]
+    if strange.size:
+        raise ValueError(
+            f"the {where} has the class {strange[0]}, but there are {num_classes} classes, "
+            "numbered from 0" + ("" if ignored is None else f" ({ignored}: ignored)")
+        )
+
+
 def save_confusion_matrix(
     path: Path, confusion_matrix: np.ndarray, class_names: Sequence[str]
 ) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from segtron.data.panoptic import VOID
 from segtron.evaluation.confusion import joint_histogram
+from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.scores import PanopticScores
 
 Side = Literal["ground truth", "prediction"]
@@ -258,7 +259,7 @@ class _Image(NamedTuple):
     ignored: np.ndarray  # (I,)
 
 
-class PanopticQualityMetric:
+class PanopticQualityMetric(ImageMetric[_Image]):
     """PQ, SQ and RQ of matched segments: update, merge, compute.
 
     The state is a few bytes a segment. The result doesn't depend on the order of images, to the
@@ -276,18 +277,9 @@ class PanopticQualityMetric:
         Args:
             categories: all that there are, with distinct ids and names.
         """
+        super().__init__()
         self.categories = tuple(categories)
         self._ids = np.array([category.id for category in categories], dtype=np.int64)
-        self._images: dict[Hashable, _Image] = {}
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._images)
-
-    @property
-    def image_ids(self) -> list[Hashable]:
-        """The images, in the order in which they came."""
-        return list(self._images)
 
     def update(self, image_id: Hashable, match: SegmentMatch) -> None:
         """Add an image; one that is there already (a sampler's padding) is left as it is.
@@ -325,10 +317,6 @@ class PanopticQualityMetric:
                 f"{len(self.categories)} categories",
             )
         return places.astype(np.min_scalar_type(len(self.categories)))
-
-    def merge(self, other: PanopticQualityMetric) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._images = other._images | self._images
 
     def compute(self) -> PanopticScores:
         """The scores of all images together."""

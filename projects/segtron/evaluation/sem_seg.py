@@ -21,12 +21,14 @@ from segtron.data.sem_seg import IGNORED, MAX_CLASSES, read_sem_seg
 from segtron.errors import UserError
 from segtron.evaluation.confusion import (
     JointHistogram,
+    check_classes,
     count_matrix,
     joint_histogram,
     save_confusion_matrix,
     stack_histograms,
 )
 from segtron.evaluation.gather import merge_over_processes
+from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.label_files import LabelFiles, write_labels
 from segtron.evaluation.model_output import (
     is_panoptic,
@@ -43,7 +45,7 @@ logger = logging.getLogger(__name__)
 CONFUSION_FILE = "confusion_matrix.csv"
 
 
-class SemSegMetric:
+class SemSegMetric(ImageMetric[JointHistogram]):
     """IoU and accuracy from label maps in memory: update, merge, compute.
 
     The state is a sparse confusion matrix an image: six bytes for each pair of classes that meet
@@ -63,18 +65,9 @@ class SemSegMetric:
             class_names: K names, in the order of the classes.
             ignore_label: what the ground truth has in pixels that don't count.
         """
+        super().__init__()
         self.class_names = tuple(class_names)
         self._ignore_label = ignore_label
-        self._images: dict[Hashable, JointHistogram] = {}
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self._images)
-
-    @property
-    def image_ids(self) -> list[Hashable]:
-        """The images, in the order in which they came."""
-        return list(self._images)
 
     def update(self, image_id: Hashable, prediction: np.ndarray, ground_truth: np.ndarray) -> None:
         """Add an image; one that is there already (a sampler's padding) is left as it is.
@@ -89,33 +82,23 @@ class SemSegMetric:
         """
         if image_id in self._images:
             return
+        num_classes = len(self.class_names)
         try:
             histogram = joint_histogram(ground_truth, prediction)
-            self._check_classes("prediction", histogram.prediction)
+            check_classes("prediction", histogram.prediction, num_classes)
             labelled = histogram.ground_truth != self._ignore_label
             histogram = JointHistogram(*(column[labelled] for column in histogram))
-            self._check_classes("ground truth", histogram.ground_truth)
+            check_classes(
+                "ground truth", histogram.ground_truth, num_classes, ignored=self._ignore_label
+            )
         except ValueError as error:
             raise ValueError(f"{image_id}: {error}") from error
-        dtype = np.min_scalar_type(len(self.class_names))
+        dtype = np.min_scalar_type(num_classes)
         self._images[image_id] = JointHistogram(
             histogram.ground_truth.astype(dtype),
             histogram.prediction.astype(dtype),
             histogram.pixels,
         )
-
-    def _check_classes(self, where: str, classes: np.ndarray) -> None:
-        strange = classes[(classes < 0) | (classes >= len(self.class_names))]
-        if strange.size:
-            raise ValueError(
-                f"the {where} has the class {strange[0]}, but there are {len(self.class_names)} "
-                "classes, numbered from 0"
-                + (f" ({self._ignore_label}: ignored)" if where == "ground truth" else "")
-            )
-
-    def merge(self, other: SemSegMetric) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._images = other._images | self._images
 
     def confusion_matrix(self) -> np.ndarray:
         """The pixels of all images by ground truth (rows) and prediction (columns).
