@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import errno
+import json
 
 import pytest
 
 from segtron.errors import UserError
-from segtron.files import refuse_overwriting, replacing, replacing_folder
+from segtron.files import refuse_overwriting, replacing, replacing_folder, write_json
 
 
 def test_a_file_takes_its_place_when_the_block_ends_well(tmp_path):
@@ -62,3 +63,14 @@ def test_what_would_be_overwritten_is_named(tmp_path):
     refuse_overwriting([tmp_path / "c.png"])
     with pytest.raises(UserError, match=r"a\.png and 1 more files would be overwritten"):
         refuse_overwriting([tmp_path / "c.png", *taken])
+
+
+def test_json_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "scores.json"
+    write_json(path, {"naïve": [1, None]})
+    assert path.read_bytes() == '{"naïve": [1, null]}'.encode()
+    # JSON has no nan; what was there stays.
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"AP": float("nan")})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"naïve": [1, None]}
+    assert [p.name for p in path.parent.iterdir()] == ["scores.json"]

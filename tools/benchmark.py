@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from segtron.benchmarks.machine import describe_machine, one_core
 from segtron.benchmarks.official import prepare_official_scripts
 from segtron.benchmarks.report import Report
 from segtron.errors import UserError
-from segtron.files import refuse_overwriting, replacing
+from segtron.files import refuse_overwriting, write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -108,8 +107,7 @@ def main() -> None:
     report = args.measure(args)
     print(report)
     if args.json is not None:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(report.as_dict(), indent=1), encoding="utf-8")
+        write_json(args.json, report.as_dict(), indent=1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from segtron.evaluation.cityscapes_semantic_files import score_cityscapes_semant
 from segtron.evaluation.coco_files import CocoScores, score_coco_results
 from segtron.evaluation.panoptic_files import score_panoptic_files
 from segtron.evaluation.scores import CityscapesSemSegScores, InstanceScores, PanopticScores
-from segtron.files import refuse_overwriting, replacing
+from segtron.files import refuse_overwriting, write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -170,8 +169,7 @@ def main() -> None:
     scores = args.score(args)
     print(scores)
     if args.json is not None:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(scores.as_json(), indent=1), encoding="utf-8")
+        write_json(args.json, scores.as_json(), indent=1)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from segtron.errors import UserError
 
@@ -40,6 +42,22 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """Write JSON in the place of `path`, whole or not at all.
+
+    Args:
+        path: the file; its folder is made.
+        content: what `json.dumps` takes, without nan and infinity, which JSON has not.
+        indent: as for `json.dumps`.
+
+    Raises:
+        UserError: as for `replacing`.
+    """
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=indent)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from segtron.evaluation.precision_recall import score_precision_recall
 from segtron.evaluation.score_files import write_scores
 from segtron.evaluation.scores import InstanceScores
 from segtron.evaluation.size_breakdown import score_sizes
-from segtron.files import replacing
+from segtron.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +108,7 @@ class CocoInstanceEvaluator(DatasetEvaluator):
             return {}
         if self._output_dir:
             path = Path(self._output_dir) / "coco_instances_results.json"
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(metric.results()))
+            write_json(path, metric.results())
             logger.info("COCO protocol: predictions saved in %s", path)
 
         ground_truth = self._ground_truth

@@ -7,7 +7,6 @@ image (https://cocodataset.org/#format-results, "Panoptic segmentation").
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +37,7 @@ from segtron.evaluation.panoptic_quality import (
     match_segments,
 )
 from segtron.evaluation.scores import PanopticScores
-from segtron.files import replacing
+from segtron.files import write_json
 
 PANOPTIC_JSON = "panoptic.json"
 PANOPTIC_FOLDER = "panoptic"
@@ -245,8 +244,7 @@ class SavedSegments:
             "categories": category_entries(self._categories),
         }
         path = self._output_dir / PANOPTIC_JSON
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        write_json(path, content)
         return path
 
 

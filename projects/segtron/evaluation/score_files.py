@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from segtron.errors import UserError
-from segtron.files import replacing
+from segtron.files import write_json
 
 
 class ScoreTable(Protocol):
@@ -30,8 +30,7 @@ def write_scores(path: Path, scores: ScoreTable) -> None:
     Raises:
         UserError: the file can't be written.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(scores.as_dict(), allow_nan=False), encoding="utf-8")
+    write_json(path, scores.as_dict())
 
 
 def read_scores(path: Path, kind: type[Scores]) -> Scores:
