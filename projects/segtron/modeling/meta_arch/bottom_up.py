@@ -22,7 +22,7 @@ from segtron.modeling.grouping import (
     mean_probabilities,
     merge_bottom_up,
 )
-from segtron.modeling.meta_arch.panoptic_fpn import check_targets, thing_classes_of
+from segtron.modeling.meta_arch.panoptic import check_targets, thing_classes_of
 
 
 @META_ARCH_REGISTRY.register()
