@@ -17,10 +17,11 @@ from segtron.evaluation.boundary_ap import (
     compute_boundary_ap,
     limit_by_boundaries,
 )
-from segtron.evaluation.coco import CocoInstanceMetric, coco_columns
+from segtron.evaluation.coco import CocoInstanceMetric
 from segtron.evaluation.coco_average_precision import precision_at_recalls
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
 
+from .coco_results import compare
 from .record_boundary_ap import CATEGORY_IDS, MAX_DETECTIONS, RATIOS, RECORD, fixed_case
 from .reference import coco_index
 from .scenes import HEIGHT, WIDTH, box, ellipse, shifted
@@ -79,8 +80,13 @@ def indices(ground_truth, results):
     return coco_index(ground_truth.images, annotations), coco_index(ground_truth.images, detections)
 
 
+def boundary_ap(metric, ground_truth, **settings):
+    return compute_boundary_ap(metric.compare(ground_truth, "segm"), **settings)
+
+
 def boundary_precision(ground_truth, results, max_detections, ratio):
-    columns = coco_columns(ground_truth, results, "segm")
+    comparison = compare(ground_truth, results, "segm")
+    columns = comparison.annotated, comparison.detected
     num_classes = len(ground_truth.category_ids)
     overlaps = boundary_overlaps(ratio)
     return precision_at_recalls(*columns, num_classes, max_detections, overlaps).precision
@@ -95,8 +101,8 @@ def test_equals_the_recorded_reference(ratio):
     expected = np.array(json.loads(RECORD.read_text())["precision"][str(ratio)])
     np.testing.assert_allclose(precision.mean(axis=1), expected, rtol=0, atol=1e-12)
 
-    scores = compute_boundary_ap(
-        metric_of(results, [image["id"] for image in images]), ground_truth, ratio
+    scores = boundary_ap(
+        metric_of(results, [image["id"] for image in images]), ground_truth, dilation_ratio=ratio
     )
     assert list(scores.overall) == METRICS
     for k, name in enumerate(NAMES):
@@ -186,15 +192,15 @@ def test_hand_computed():
     ground_truth = ground_truth_of([annotation(1, 1, 2, truth)], [1])
     metric = metric_of([result(1, 2, smaller, 0.9)], [1])
     assert metric.compute(ground_truth, "segm").overall["AP"] == pytest.approx(70)
-    scores = compute_boundary_ap(metric, ground_truth)
+    scores = boundary_ap(metric, ground_truth)
     assert scores.overall["AP"] == scores.overall["AP50"] == scores.overall["APm"] == 0
     assert np.isnan(scores.overall["APs"]) and np.isnan(scores.per_class["dog"]["AP"])
     # With 10 pixels: 1200 and 36^2 - 16^2 = 1040 pixels, 36^2 - 20^2 = 896 common of 1344: 2/3.
-    scores = compute_boundary_ap(metric, ground_truth, dilation_ratio=10 / 160)
+    scores = boundary_ap(metric, ground_truth, dilation_ratio=10 / 160)
     assert scores.overall["AP"] == pytest.approx(40)
     assert scores.overall["AP50"] == pytest.approx(100) and scores.overall["AP75"] == 0
     # Where boundaries are whole masks, Boundary AP is mask AP.
-    scores = compute_boundary_ap(metric, ground_truth, dilation_ratio=20 / 160)
+    scores = boundary_ap(metric, ground_truth, dilation_ratio=20 / 160)
     np.testing.assert_equal(scores.overall, metric.compute(ground_truth, "segm").overall)
     assert str(scores).startswith("COCO protocol, boundary within 12.5% of the diagonal: 1 images")
 
@@ -209,9 +215,7 @@ def test_in_a_crowd_only_the_mask_counts():
         result(1, 2, box(30, 60, 80, 110), 0.9),  # in the middle of the crowd, off its contour
     ]
     ground_truth = ground_truth_of(annotations, [1])
-    assert compute_boundary_ap(metric_of(results, [1]), ground_truth).overall["AP"] == (
-        pytest.approx(100)
-    )
+    assert boundary_ap(metric_of(results, [1]), ground_truth).overall["AP"] == (pytest.approx(100))
 
 
 def test_only_pairs_that_can_match_are_limited():
@@ -233,29 +237,29 @@ def test_only_pairs_that_can_match_are_limited():
 
 def test_nothing_predicted_and_nothing_to_find():
     ground_truth, results = random_data(0)
-    nothing_found = compute_boundary_ap(CocoInstanceMetric(), ground_truth)
+    nothing_found = boundary_ap(CocoInstanceMetric(), ground_truth)
     assert nothing_found.overall["AP"] == 0
-    nothing_to_find = compute_boundary_ap(metric_of(results, [1]), ground_truth_of([], [1]))
+    nothing_to_find = boundary_ap(metric_of(results, [1]), ground_truth_of([], [1]))
     assert np.isnan(nothing_to_find.overall["AP"])
     crowd = [entry | {"iscrowd": 1} for entry in ground_truth.annotations]
-    only_crowds = compute_boundary_ap(metric_of(results, [1]), ground_truth_of(crowd, [1, 2, 3]))
+    only_crowds = boundary_ap(metric_of(results, [1]), ground_truth_of(crowd, [1, 2, 3]))
     assert np.isnan(only_crowds.overall["AP"])
 
 
 def test_strangers_are_named():
     ground_truth, results = random_data(0)
     with pytest.raises(ValueError, match="image 9 is not"):
-        compute_boundary_ap(metric_of(results, [1, 9]), ground_truth)
+        boundary_ap(metric_of(results, [1, 9]), ground_truth)
 
 
 def test_sharding_changes_no_bit_and_computing_no_state():
     ground_truth, results = random_data(4, num_images=5, digits=1)
     whole = metric_of(results, [1, 2, 3, 4, 5])
     segm = whole.compute(ground_truth, "segm")
-    expected = compute_boundary_ap(whole, ground_truth)
+    expected = boundary_ap(whole, ground_truth)
     merged = metric_of(results, [5, 2, 1])
     merged.merge(pickle.loads(pickle.dumps(metric_of(results, [4, 1, 3]))))
-    np.testing.assert_equal(vars(compute_boundary_ap(merged, ground_truth)), vars(expected))
-    np.testing.assert_equal(vars(compute_boundary_ap(whole, ground_truth)), vars(expected))
+    np.testing.assert_equal(vars(boundary_ap(merged, ground_truth)), vars(expected))
+    np.testing.assert_equal(vars(boundary_ap(whole, ground_truth)), vars(expected))
     np.testing.assert_equal(vars(whole.compute(ground_truth, "segm")), vars(segm))
     assert expected.overall["AP"] < segm.overall["AP"]

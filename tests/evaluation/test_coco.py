@@ -436,3 +436,38 @@ def test_where_points_are_lost_is_logged_and_saved(register, tmp_path, caplog):
     assert 0 < results["boundary"]["AP"] <= results["segm"]["AP"]
     without = run(CocoInstanceEvaluator(register(images, annotations)), outputs)
     assert set(without) == {"bbox", "segm"}
+
+
+def test_results_come_back_as_they_were():
+    """By image id, with or without boxes, masks, scores of boxes."""
+    mask = annotation(ellipse(np.random.default_rng(0)), 3)["segmentation"]
+    empty = annotation(box(0, 0, 0, 0), 3)["segmentation"]
+    full = {"image_id": 2, "category_id": 3, "bbox": [0.1, 1 / 3, 7.0, 1e-9]}
+    full |= {"score": 0.30000000000000004, "segmentation": mask}
+    given = {
+        2: [full, full | {"box_score": 0.25, "segmentation": empty}],
+        1: [{"image_id": 1, "category_id": 12, "score": 1.0, "segmentation": mask}],
+        0: [],
+        3: [{"image_id": 3, "category_id": 2**40, "bbox": [1.0, 2.0, 3.0, 4.0], "score": 0.5}],
+    }
+    metric = CocoInstanceMetric()
+    for image_id, results in given.items():
+        metric.update(image_id, results, has_masks=True)
+    metric = pickle.loads(pickle.dumps(metric))
+    assert list(metric.results()) == [*given[1], *given[2], *given[3]]
+
+
+def test_the_state_is_small():
+    """A few hundred bytes a detection, whatever the size of its image."""
+    rng = np.random.default_rng(0)
+    results = [
+        {"image_id": 0, "category_id": 3, "bbox": rng.random(4).tolist(), "score": rng.random()}
+        | {"segmentation": annotation(ellipse(rng), 3)["segmentation"]}
+        for _ in range(200)
+    ]
+    metric = CocoInstanceMetric()
+    for image_id in range(20):
+        of_image = [result | {"image_id": image_id} for result in results]
+        metric.update(image_id, of_image, has_masks=True)
+    text = np.mean([len(result["segmentation"]["counts"]) for result in results])
+    assert len(pickle.dumps(metric)) / (20 * len(results)) < 80 + 0.8 * text

@@ -9,9 +9,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from segtron.evaluation.coco import coco_columns
 from segtron.evaluation.coco_average_precision import IOU_THRESHOLDS, precision_at_recalls
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
+
+from .coco_results import compare
 
 SIZE = 128
 # The limits between small, medium and large, met and missed by a little.
@@ -146,7 +147,8 @@ def with_pycocotools(ground_truth, results, task, max_detections):
 
 
 def check(ground_truth, results, task, max_detections=100):
-    columns = coco_columns(ground_truth, results, task)
+    comparison = compare(ground_truth, results, task)
+    columns = comparison.annotated, comparison.detected
     num_classes = len(ground_truth.category_ids)
     curves = precision_at_recalls(*columns, num_classes, max_detections)
     expected = with_pycocotools(ground_truth, results, task, max_detections)
@@ -277,7 +279,8 @@ def test_a_limit_belongs_to_both_sizes(area, counts):
 def test_text_ids_and_own_overlaps():
     """Two names of images, and an IoU that finds nothing alike."""
     truth = scene([annotation(1, square(0, 0, 20), "b.png")], image_ids=("b.png", "a.png"))
-    columns = coco_columns(truth, [result(square(0, 0, 20), 0.5, "b.png")], "segm")
+    comparison = compare(truth, [result(square(0, 0, 20), 0.5, "b.png")], "segm")
+    columns = comparison.annotated, comparison.detected
     assert precision_at_recalls(*columns, 1, 100).recall[0, 0, 0] == 1
     seen = []
 

@@ -15,8 +15,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from segtron.errors import UserError
+from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco_files import score_coco_results
+from segtron.evaluation.coco_ground_truth import completed_ground_truth
 
+from .coco_results import metric_of
 from .scenes import HEIGHT, WIDTH, ellipse, shifted
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 12, "name": "unseen"}]
@@ -285,3 +288,30 @@ def test_ground_truth_that_is_refused(write, fault):
     spoil(ground_truth)
     with pytest.raises(UserError, match=rf"instances\.json.*{message}"):
         score_coco_results(*write(ground_truth, results))
+
+
+def test_boundaries(write):
+    """Those of the metric in memory, beside the others."""
+    ground_truth, results = random_files()
+    scores = score_coco_results(*write(ground_truth, results), boundary_ratio=0.02)
+    assert list(scores.by_task) == ["segm", "bbox", "boundary"]
+    truth = completed_ground_truth(
+        ground_truth["images"],
+        ground_truth["annotations"],
+        [category["id"] for category in CATEGORIES],
+        [category["name"] for category in CATEGORIES],
+    )
+    comparison = metric_of(results).compare(truth, "segm")
+    expected = compute_boundary_ap(comparison, 0.02)
+    found = scores.as_json()
+    assert found["boundary"]["AP"] == pytest.approx(expected.overall["AP"], abs=1e-9)
+    assert 0 < found["boundary"]["AP"] < found["AP"] == found["segm"]["AP"]
+    assert found["boundary"]["per_class"].keys() == {"dog", "cat", "unseen"}
+
+
+def test_boundaries_need_masks(write):
+    ground_truth, results = random_files()
+    for result in results:
+        del result["segmentation"]
+    with pytest.raises(UserError, match=r"results.json has no masks.*leave --boundary out"):
+        score_coco_results(*write(ground_truth, results), boundary_ratio=0.02)

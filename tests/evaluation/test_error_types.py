@@ -11,6 +11,7 @@ from segtron.evaluation.error_types import ERROR_TYPES, ErrorScores, find_errors
 from segtron.evaluation.instance_matching import match_instances
 from segtron.evaluation.score_files import read_scores, write_scores
 
+from .coco_results import compare
 from .record_error_types import CATEGORIES, RECORD, SEEDS, fixed_case
 from .test_instance_matching import found, truth
 
@@ -22,7 +23,7 @@ def ground_truth_of(images, annotations):
 
 
 def score(ground_truth, results, task="segm"):
-    return score_error_types(match_instances(ground_truth, results, task, 100))
+    return score_error_types(match_instances(compare(ground_truth, results, task), 100))
 
 
 @pytest.mark.parametrize("task", ["bbox", "segm"])
@@ -83,7 +84,7 @@ def test_types_by_hand():
         (0, 7, 60, 80, 70, 90, 0.91),  # localization
         (0, 3, 60, 80, 60, 80, 0.90),  # classification, but its instance goes to the one before
     )
-    matches = match_instances(ground_truth, results, "segm", 100)
+    matches = match_instances(compare(ground_truth, results, "segm"), 100)
     errors = find_errors(matches)
     assert [ERROR_TYPES[kind] if kind >= 0 else "" for kind in errors.kind] == [
         "",

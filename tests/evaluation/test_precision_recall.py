@@ -17,13 +17,14 @@ from segtron.evaluation.precision_recall import (
 )
 from segtron.evaluation.score_files import read_scores, write_scores
 
+from .coco_results import compare
 from .record_error_types import CATEGORIES, fixed_case
 from .reference import coco_index
 from .test_instance_matching import found, truth
 
 
 def score(ground_truth, results, task="segm"):
-    return score_precision_recall(match_instances(ground_truth, results, task, 100))
+    return score_precision_recall(match_instances(compare(ground_truth, results, task), 100))
 
 
 @pytest.mark.parametrize("task", ["bbox", "segm"])

@@ -8,13 +8,14 @@ from segtron.evaluation.instance_matching import match_instances
 from segtron.evaluation.score_files import read_scores, write_scores
 from segtron.evaluation.size_breakdown import SizeScores, score_sizes
 
+from .coco_results import compare
 from .test_instance_matching import found, truth
 
 
 def score(ground_truth, results, task):
     metric = CocoInstanceMetric()
     metric.update(0, results, has_masks=True)
-    matches = match_instances(ground_truth, results, task, 100)
+    matches = match_instances(compare(ground_truth, results, task), 100)
     return score_sizes(matches, metric.compute(ground_truth, task))
 
 

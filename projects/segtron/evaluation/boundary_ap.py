@@ -9,34 +9,27 @@ import numpy as np
 import pycocotools.mask as mask_util
 
 from segtron.evaluation.boundary import DILATION_RATIO, RLE, boundary_rles
-from segtron.evaluation.coco import MAX_DETECTIONS, CocoInstanceMetric
-from segtron.evaluation.coco_average_precision import IOU_THRESHOLDS, Overlaps
-from segtron.evaluation.coco_ground_truth import CocoGroundTruth
+from segtron.evaluation.coco import MAX_DETECTIONS, CocoComparison
+from segtron.evaluation.coco_average_precision import IOU_THRESHOLDS
+from segtron.evaluation.coco_matching import Overlaps
 from segtron.evaluation.scores import InstanceScores
 
 
 def compute_boundary_ap(
-    metric: CocoInstanceMetric,
-    ground_truth: CocoGroundTruth,
+    comparison: CocoComparison,
     dilation_ratio: float = DILATION_RATIO,
     max_detections: int = MAX_DETECTIONS,
 ) -> InstanceScores:
-    """Boundary AP from the same state, updated and merged, that box and mask AP are computed from.
+    """Boundary AP from what mask AP is computed from, too.
 
     Args:
-        metric: with results that have masks.
-        ground_truth: of the whole set; only annotations with a mask.
+        comparison: of masks.
         dilation_ratio: see `segtron.evaluation.boundary.boundary_width`.
         max_detections: how many detections of a class in an image count, the best first.
-
-    Raises:
-        ValueError: results for an image that is not in the ground truth.
     """
-    return metric.score_with(
-        boundary_overlaps(dilation_ratio),
-        ground_truth,
-        "segm",
+    return comparison.score(
         max_detections,
+        overlaps=boundary_overlaps(dilation_ratio),
         protocol=f"COCO protocol, boundary within {100 * dilation_ratio:g}% of the diagonal",
     )
 

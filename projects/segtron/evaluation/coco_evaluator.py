@@ -14,6 +14,7 @@ from segtron.errors import UserError
 from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco import (
     MAX_DETECTIONS,
+    CocoComparison,
     CocoInstanceMetric,
     Task,
     instances_to_coco_results,
@@ -108,7 +109,7 @@ class CocoInstanceEvaluator(DatasetEvaluator):
             return {}
         if self._output_dir:
             path = Path(self._output_dir) / "coco_instances_results.json"
-            write_json(path, metric.results())
+            write_json(path, list(metric.results()))
             logger.info("COCO protocol: predictions saved in %s", path)
 
         ground_truth = self._ground_truth
@@ -135,14 +136,13 @@ class CocoInstanceEvaluator(DatasetEvaluator):
             task_ground_truth = self._scorable(ground_truth, task)
             if task_ground_truth is None:
                 continue
-            scores = metric.compute(task_ground_truth, task, self._max_detections)
+            comparison = metric.compare(task_ground_truth, task)
+            scores = comparison.score(self._max_detections)
             logger.info("%s", scores)
             all_scores[task] = scores.as_results()
-            self._diagnose(metric, task_ground_truth, task, scores)
+            self._diagnose(comparison, scores, is_logged=task == metric.tasks[-1])
             if task == "segm" and self._boundary_ratio:
-                scores = compute_boundary_ap(
-                    metric, task_ground_truth, self._boundary_ratio, self._max_detections
-                )
+                scores = compute_boundary_ap(comparison, self._boundary_ratio, self._max_detections)
                 logger.info("%s", scores)
                 all_scores["boundary"] = scores.as_results()
         return all_scores
@@ -173,19 +173,16 @@ class CocoInstanceEvaluator(DatasetEvaluator):
         return task_ground_truth
 
     def _diagnose(
-        self,
-        metric: CocoInstanceMetric,
-        ground_truth: CocoGroundTruth,
-        task: Task,
-        scores: InstanceScores,
+        self, comparison: CocoComparison, scores: InstanceScores, *, is_logged: bool
     ) -> None:
-        """Say where points are lost, in the log for the task that matters most, and in files."""
-        matches = match_instances(ground_truth, metric.results(), task, self._max_detections)
+        """Say where points are lost, in files and, for the task that matters most, in the log."""
+        matches = match_instances(comparison, self._max_detections)
         errors, curves = score_error_types(matches), score_precision_recall(matches)
-        if task == metric.tasks[-1]:
+        if is_logged:
             logger.info("%s", errors)
             logger.info("%s", curves)
         if self._output_dir:
             sizes = score_sizes(matches, scores)
             for name, found in ((ERROR_TYPES, errors), (PRECISION_RECALL, curves), (SIZES, sizes)):
-                write_scores(Path(self._output_dir) / f"{name}_{task}.json", found)
+                path = Path(self._output_dir) / f"{name}_{comparison.task}.json"
+                write_scores(path, found)

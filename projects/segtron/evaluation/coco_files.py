@@ -14,6 +14,7 @@ from typing import Any
 from segtron.data.coco import categories_by_id, check_annotation, check_images_and_categories
 from segtron.data.json_file import Fields, check_fields, read_json_lists
 from segtron.errors import UserError
+from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco import CocoInstanceMetric, Task
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth, completed_ground_truth
 from segtron.evaluation.masks import as_rle
@@ -37,13 +38,14 @@ class CocoScores:
     """What COCO's protocol says of saved instances.
 
     Attributes:
-        by_task: "segm" and "bbox", or one of them, as the results and the ground truth have them.
+        by_task: "segm" and "bbox", or one of them, as the results and the ground truth have them;
+            and "boundary", if it was asked for.
         num_without_results: images for which the file has nothing. They count as images where
             nothing was found.
         num_without_mask: annotations of the ground truth that only count as boxes.
     """
 
-    by_task: dict[Task, InstanceScores]
+    by_task: dict[str, InstanceScores]
     num_without_results: int
     num_without_mask: int
 
@@ -68,7 +70,9 @@ class CocoScores:
         return "\n\n".join(parts)
 
 
-def score_coco_results(gt_json: Path, results_json: Path) -> CocoScores:
+def score_coco_results(
+    gt_json: Path, results_json: Path, *, boundary_ratio: float = 0.0
+) -> CocoScores:
     """Score saved instances of any program.
 
     Masks are measured by their own area, boxes by theirs; so it is with COCO's own scorer where
@@ -77,10 +81,13 @@ def score_coco_results(gt_json: Path, results_json: Path) -> CocoScores:
     Args:
         gt_json: the ground truth in COCO's format, with masks or without.
         results_json: a list of results, each with `bbox`, `segmentation` (RLE), or both.
+        boundary_ratio: how far boundaries reach in Boundary AP, as a part of the image's diagonal;
+            0 to leave it out.
 
     Raises:
         UserError: a file is missing or not of its format, or a result is of no image or category of
-            the ground truth, or isn't well-formed: names the entry.
+            the ground truth, or isn't well-formed: names the entry. Or Boundary AP is asked for,
+            and there are no masks.
     """
     ground_truth = _read_ground_truth(gt_json)
     results, tasks = _read_results(results_json, ground_truth)
@@ -92,16 +99,24 @@ def score_coco_results(gt_json: Path, results_json: Path) -> CocoScores:
     truth_of: dict[Task, CocoGroundTruth] = {"bbox": ground_truth}
     if masked.annotations or not ground_truth.annotations:
         truth_of["segm"] = masked
-    by_task = {
-        task: metric.compute(truth_of[task], task)
+    comparisons = {
+        task: metric.compare(truth_of[task], task)
         for task in ("segm", "bbox")
         if task in tasks and task in truth_of
     }
-    if not by_task:
+    if not comparisons:
         raise UserError(
             f"{results_json} has masks and no boxes, and {gt_json} has boxes and no masks, so "
             "there is nothing to compare"
         )
+    by_task = {task: comparison.score() for task, comparison in comparisons.items()}
+    if boundary_ratio:
+        if "segm" not in comparisons:
+            raise UserError(
+                f"{gt_json if 'segm' in tasks else results_json} has no masks, so there are no "
+                "boundaries to compare; leave --boundary out"
+            )
+        by_task["boundary"] = compute_boundary_ap(comparisons["segm"], boundary_ratio)
     return CocoScores(
         by_task,
         num_without_results=len(ground_truth.images) - len(results),
