@@ -63,25 +63,27 @@ class InstanceIds:
     def read(self, path: str | Path) -> np.ndarray:
         """See `PanSegEncoding`."""
         ids = read_ids(path)
-        scored, known = _id_kinds()
-        strange = ~known[ids]
-        if strange.any():
+        segments = _segment_of_id().take(ids)
+        if segments.min(initial=0) < 0:
             raise UserError(
-                f"label file {path} has the id {ids[strange][0]}, whose label is none of "
+                f"label file {path} has the id {ids[segments < 0][0]}, whose label is none of "
                 "Cityscapes; correct the file"
             )
-        return np.where(scored[ids], ids.astype(np.int32), VOID)
+        return segments
 
 
 INSTANCE_IDS = InstanceIds()
 
 
 @functools.cache
-def _id_kinds() -> tuple[np.ndarray, np.ndarray]:
-    """For each instance id of 16 bits: whether its label is scored, and whether it is known."""
-    label_ids = label_ids_of(np.arange(2**16))
-    scored = np.isin(label_ids, list(SEM_SEG_ID_TO_CONTIGUOUS))
-    return scored, np.isin(label_ids, [label.id for label in LABELS])
+def _segment_of_id() -> np.ndarray:
+    """(2**16,) int32, for each instance id that of its segment: void where the label is not scored,
+    -1 where there is no such label."""
+    ids = np.arange(2**16, dtype=np.int32)
+    label_ids = label_ids_of(ids)
+    segments = np.where(np.isin(label_ids, list(SEM_SEG_ID_TO_CONTIGUOUS)), ids, VOID)
+    segments[~np.isin(label_ids, [label.id for label in LABELS])] = -1
+    return segments
 
 
 @dataclass(frozen=True)
