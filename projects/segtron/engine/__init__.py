@@ -2,6 +2,7 @@
 
 from segtron.engine.job import run_job
 from segtron.engine.launch import launch
-from segtron.engine.trainer import Trainer, evaluate
+from segtron.engine.scoring import evaluate
+from segtron.engine.trainer import Trainer
 
 __all__ = ["Trainer", "evaluate", "launch", "run_job"]

@@ -19,7 +19,8 @@ from segtron.config import load_config
 from segtron.data import build_test_loader
 from segtron.engine.class_weights import fill_class_weights
 from segtron.engine.output_dir import check_writable, set_earlier_run_aside
-from segtron.engine.trainer import Trainer, append_metrics, evaluate
+from segtron.engine.scoring import append_metrics, evaluate
+from segtron.engine.trainer import Trainer
 from segtron.errors import UserError
 from segtron.files import replacing
 from segtron.modeling.checkpoint import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 import weakref
@@ -14,8 +13,7 @@ import torch.utils.data
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, hooks
 from detectron2.engine.defaults import AMPTrainer
-from detectron2.evaluation import DatasetEvaluator, inference_on_dataset
-from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from detectron2.utils.events import JSONWriter
 from torch import nn
@@ -25,12 +23,11 @@ from segtron.data import build_test_loader, build_train_loader
 from segtron.engine.hooks import CurvePlotter
 from segtron.engine.optimizer import build_optimizer
 from segtron.engine.progress import ProgressWriter
+from segtron.engine.scoring import evaluate, inference_dir
 from segtron.errors import UserError
 from segtron.evaluation import build_evaluators
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import Checkpointer, load_weights
-from segtron.modeling.semantic_inference import prepare_for_inference
-from segtron.visualization.score_pictures import draw_scores
 
 logger = logging.getLogger(__name__)
 
@@ -251,42 +248,3 @@ def _share_buffers(model: nn.Module) -> None:
     if comm.get_world_size() > 1:
         for buffer in model.buffers():
             torch.distributed.broadcast(buffer, src=0)
-
-
-def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
-    """The folder of a data set's predictions in OUTPUT_DIR."""
-    return Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
-
-
-def evaluate(
-    cfg: CfgNode,
-    model: nn.Module,
-    test_loaders: dict[str, torch.utils.data.DataLoader],
-) -> dict[str, Any]:
-    """Score a model on data sets, and save its predictions below OUTPUT_DIR/inference.
-
-    Args:
-        cfg: the config.
-        model: left in the mode that it was in.
-        test_loaders: a loader for each data set's name.
-
-    Returns:
-        On the main process, metrics in percent by task and name, `{"segm": {"AP": …}}`; with
-        several data sets, one such dict for each name. Elsewhere an empty dict.
-    """
-    model = prepare_for_inference(cfg, model)
-    results = {}
-    for name, loader in test_loaders.items():
-        folder = inference_dir(cfg, name)
-        results[name] = inference_on_dataset(model, loader, build_evaluators(cfg, name, folder))
-        if comm.is_main_process():
-            draw_scores(folder)
-    if not comm.is_main_process():
-        return {}
-    return next(iter(results.values())) if len(results) == 1 else results
-
-
-def append_metrics(results: dict[str, Any], metrics_file: Path) -> None:
-    """Add the results of an evaluation without training as a line to metrics.json."""
-    with metrics_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(flatten_results_dict(results)) + "\n")
