@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from segtron import command_line
+from segtron.evaluation.boundary import CITYSCAPES_DILATION_RATIO, DILATION_RATIO
 from segtron.evaluation.cityscapes_instance_files import score_cityscapes_instances
 from segtron.evaluation.cityscapes_semantic_files import score_cityscapes_semantics
 from segtron.evaluation.coco_files import CocoScores, score_coco_results
@@ -40,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     )
     instances.set_defaults(score=_score_instances)
     _add_images_options(instances)
+    _add_boundary_option(instances, "Boundary AP", default=CITYSCAPES_DILATION_RATIO)
 
     semantics = _add_task(
         tasks,
@@ -55,6 +57,7 @@ def parse_args() -> argparse.Namespace:
     )
     semantics.set_defaults(score=_score_semantics)
     _add_images_options(semantics)
+    _add_boundary_option(semantics, "Boundary IoU", default=CITYSCAPES_DILATION_RATIO)
 
     panoptic = _add_task(
         tasks,
@@ -91,6 +94,7 @@ def parse_args() -> argparse.Namespace:
         pred_help="the JSON of the results",
     )
     coco.set_defaults(score=_score_coco)
+    _add_boundary_option(coco, "Boundary AP", default=DILATION_RATIO)
     return parser.parse_args()
 
 
@@ -134,15 +138,44 @@ def _add_images_options(task: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_boundary_option(task: argparse.ArgumentParser, score: str, *, default: float) -> None:
+    task.add_argument(
+        "--boundary",
+        type=_boundary_ratio,
+        nargs="?",
+        const=default,
+        default=0.0,
+        metavar="RATIO",
+        help=f"score boundaries, too ({score}): the pixels of a mask within this share of the "
+        f"image's diagonal from its contour ({default} if no number follows)",
+    )
+
+
+def _boundary_ratio(text: str) -> float:
+    """A share of the diagonal that leaves a mask both a boundary and an inside."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and below 1")
+    return value
+
+
 def _score_instances(args: argparse.Namespace) -> InstanceScores:
     return score_cityscapes_instances(
-        args.gt, args.pred, allow_missing=args.allow_missing, workers=args.workers
+        args.gt,
+        args.pred,
+        allow_missing=args.allow_missing,
+        workers=args.workers,
+        boundary_ratio=args.boundary,
     )
 
 
 def _score_semantics(args: argparse.Namespace) -> CityscapesSemSegScores:
     return score_cityscapes_semantics(
-        args.gt, args.pred, allow_missing=args.allow_missing, workers=args.workers
+        args.gt,
+        args.pred,
+        allow_missing=args.allow_missing,
+        workers=args.workers,
+        boundary_ratio=args.boundary,
     )
 
 
@@ -158,7 +191,7 @@ def _score_panoptic(args: argparse.Namespace) -> PanopticScores:
 
 
 def _score_coco(args: argparse.Namespace) -> CocoScores:
-    return score_coco_results(args.gt, args.pred)
+    return score_coco_results(args.gt, args.pred, boundary_ratio=args.boundary)
 
 
 def main() -> None:

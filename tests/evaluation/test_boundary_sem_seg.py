@@ -92,6 +92,27 @@ def test_nothing_is_lost_at_the_edge_of_ignored_pixels():
     assert scores.overall["mBIoU"] == scores.per_class["car"]["BIoU"] == 100
 
 
+@pytest.mark.parametrize("ignored", [255, 256])
+def test_pixels_without_a_predicted_class_are_missed(ignored):
+    """30x40 pixels: boundaries of 1 pixel."""
+    ground_truth = np.zeros((30, 40), dtype=np.uint16)
+    ground_truth[10:20, 10:20] = 1
+    prediction = ground_truth.copy()
+    prediction[10:20, 15:20] = ignored
+    metric = SemSegBoundaryMetric(NAMES, ignore_label=ignored)
+    metric.update("a", prediction, ground_truth)
+    scores = metric.compute()
+    # Of the car's 36 pixels those of 5 columns are predicted, whose own boundary has 2 * 5 + 2 * 8;
+    # the column in which it ends is not of the car's.
+    assert scores.per_class["car"]["BIoU"] == pytest.approx(100 * 18 / 44)
+    # The road ends where it should.
+    assert scores.per_class["road"]["BIoU"] == 100
+    metric = SemSegBoundaryMetric(NAMES, ignore_label=ignored)
+    metric.update("a", np.full_like(ground_truth, ignored), ground_truth)
+    assert metric.compute().overall["mBIoU"] == 0
+    assert not any(metric.compute().num_predicted.values())
+
+
 def test_nothing_labelled_is_undefined():
     metric = SemSegBoundaryMetric(NAMES)
     assert np.isnan(metric.compute().overall["mBIoU"])
@@ -118,7 +139,7 @@ def test_shards_and_padding_change_no_bit():
     ("prediction", "ground_truth", "message"),
     [
         (np.full((8, 8), 4), np.zeros((8, 8), int), "frame: the prediction has the class 4, but"),
-        (np.full((8, 8), 255), np.zeros((8, 8), int), "frame: the prediction has the class 255"),
+        (np.full((8, 8), 99), np.full((8, 8), 255), "frame: the prediction has the class 99, but"),
         (np.full((8, 8), -1), np.zeros((8, 8), int), "frame: the prediction has the class -1"),
         (np.zeros((8, 8), int), np.full((8, 8), 9), r"the ground truth has the class 9.*ignored"),
         (np.zeros((8, 8), int), np.zeros((8, 9), int), r"shape \(8, 8\) .* \(8, 9\)"),

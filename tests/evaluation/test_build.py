@@ -3,12 +3,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY
+from detectron2.structures import Boxes, Instances
 
 from segtron.config.defaults import get_default_config
+from segtron.data.catalog import INSTANCE_METADATA, SEM_SEG_METADATA
+from segtron.data.cityscapes import THING_LABELS, load_instances, load_sem_seg
+from segtron.data.image_io import read_ids
+from segtron.data.sem_seg import read_sem_seg
+from segtron.data.toytown import make_toytown
 from segtron.errors import UserError
 from segtron.evaluation import (
     CityscapesInstanceEvaluator,
@@ -147,6 +155,63 @@ def test_detections_that_count_follow_the_config(dataset):
     assert build_evaluators(cfg, dataset)._evaluators[0]._max_detections == 400
     cfg.TEST.DETECTIONS_PER_IMAGE = 20
     assert build_evaluators(cfg, dataset)._evaluators[0]._max_detections == 100
+
+
+@pytest.fixture
+def toytown(tmp_path, request):
+    """A small toytown as a set of instances and one of classes; gives their names."""
+    make_toytown(tmp_path, train=1, val=2, size=(96, 192), seed=5, workers=1, progress=False)
+    names = []
+    for load, metadata in ((load_instances, INSTANCE_METADATA), (load_sem_seg, SEM_SEG_METADATA)):
+        names.append(f"{load.__name__}_for_{request.node.name}")
+        DatasetCatalog.register(names[-1], lambda load=load: load(tmp_path, "val"))
+        MetadataCatalog.get(names[-1]).set(**metadata)
+    yield names
+    for name in names:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def right_output(record: dict) -> dict:
+    """Instances as in the ground truth, and classes where it has them."""
+    ids = read_ids(record["instance_ids_file_name"])
+    labels = [label.id for label in THING_LABELS]
+    found = [i for i in np.unique(ids).tolist() if i // 1000 in labels]
+    instances = Instances(ids.shape)
+    instances.pred_masks = torch.from_numpy(np.array([ids == i for i in found]))
+    instances.pred_boxes = Boxes(torch.zeros(len(found), 4))
+    instances.pred_classes = torch.tensor([labels.index(i // 1000) for i in found])
+    instances.scores = torch.full((len(found),), 0.5)
+    if "sem_seg_file_name" not in record:
+        return {"instances": instances}
+    scores = (read_sem_seg(record) == np.arange(19)[:, None, None]) * 1.0
+    return {"sem_seg": torch.from_numpy(scores)}
+
+
+def test_boundaries_follow_the_config(toytown):
+    instance_set, sem_seg_set = toytown
+    cfg = get_default_config()
+    results = {}
+    for ratio in (0.0, 0.005):
+        cfg.TEST.BOUNDARY_RATIO = ratio
+        results[ratio] = {}
+        for name, architecture in (
+            (instance_set, "GeneralizedRCNN"),
+            (sem_seg_set, "SemanticSegmentor"),
+        ):
+            cfg.MODEL.META_ARCHITECTURE = architecture
+            evaluators = build_evaluators(cfg, name)
+            evaluators.reset()
+            for record in DatasetCatalog.get(name):
+                evaluators.process([record], [right_output(record)])
+            results[ratio] |= evaluators.evaluate()
+    added = {"boundary", "cityscapes_boundary", "sem_seg_boundary"}
+    assert set(results[0.005]) - set(results[0.0]) == added
+    assert not added & set(results[0.0])
+    for key, scores in results[0.0].items():
+        np.testing.assert_equal(results[0.005][key], scores)
+    assert results[0.005]["cityscapes_boundary"]["AP-car"] == pytest.approx(100)
+    assert results[0.005]["sem_seg_boundary"]["BIoU-road"] == 100
 
 
 @pytest.mark.parametrize("dataset", [{"evaluator_type": "lvis"}, {}], indirect=True)

@@ -18,14 +18,17 @@ from segtron.errors import UserError
 from segtron.evaluation import CityscapesInstanceEvaluator, CityscapesInstanceMetric
 from segtron.evaluation.cityscapes_instance import CLASSES
 
+from .reference import cityscapes_boundary_aps
 from .scenes import (
     BICYCLE,
     BUILDING,
     CAR,
     CARAVAN,
+    HEIGHT,
     PERSON,
     RIDER,
     TRUCK,
+    WIDTH,
     Scene,
     box,
     ellipse,
@@ -36,8 +39,8 @@ from .scenes import (
 CLASS_NAMES = ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
 
 
-def metric_of(scenes: list[Scene]) -> CityscapesInstanceMetric:
-    metric = CityscapesInstanceMetric()
+def metric_of(scenes: list[Scene], boundary_ratio: float = 0.0) -> CityscapesInstanceMetric:
+    metric = CityscapesInstanceMetric(boundary_ratio)
     for number, scene in enumerate(scenes):
         metric.update(
             f"image{number}", scene.instance_ids, scene.masks, scene.label_ids, scene.scores
@@ -389,6 +392,173 @@ def test_bad_input_is_named(change, message):
     assert len(metric) == 0
 
 
+# Boundary AP -------------------------------------------------------------------------------------
+
+# The diagonal of a scene is 160 pixels.
+RATIOS_AND_WIDTHS = [(0.005, 1), (0.02, 3), (0.05, 8)]
+
+
+def masks_at_the_border():
+    rng = np.random.default_rng(8)
+    scenes = []
+    for _ in range(3):
+        scene = Scene()
+        for number, (top, left) in enumerate([(0, 0), (0, 98), (66, 0), (66, 98), (30, 0)]):
+            scene.instance_ids[box(top, top + 30, left, left + 30)] = CAR * 1000 + number
+            for _ in range(2):
+                down, right, height, width = rng.integers(-3, 4, size=4)
+                mask = box(
+                    max(top + down, 0),
+                    top + 30 + height,
+                    max(left + right, 0),
+                    left + 30 + width,
+                )
+                scene.predict(mask, CAR, rng.random())
+        scene.predict(np.ones_like(mask), CAR, rng.random())
+        scenes.append(scene)
+    return scenes
+
+
+@pytest.mark.parametrize("case", [*CASES, masks_at_the_border], ids=lambda case: case.__name__)
+@pytest.mark.parametrize(("ratio", "width"), RATIOS_AND_WIDTHS)
+def test_boundary_ap_equals_its_definition(case, ratio, width):
+    scenes = case()
+    metric = metric_of(scenes, ratio)
+    aps = metric.boundary_average_precisions()
+    np.testing.assert_allclose(aps, cityscapes_boundary_aps(scenes, width), rtol=0, atol=1e-12)
+    assert (np.isnan(aps) == np.isnan(metric.average_precisions())).all()
+    # That of masks is not touched by it.
+    np.testing.assert_array_equal(
+        metric.average_precisions(), metric_of(scenes).average_precisions()
+    )
+
+
+def test_the_cases_have_boundaries_that_matter():
+    metrics = [metric_of(case(), 0.05) for case in [*CASES, masks_at_the_border]]
+    masks = np.array([metric.compute().overall["AP"] for metric in metrics])
+    boundaries = np.array([metric.compute_boundary().overall["AP"] for metric in metrics])
+    assert np.count_nonzero(boundaries < masks) >= 10
+    assert np.count_nonzero((boundaries > 0) & (boundaries < 99)) >= 13
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_boundaries_that_are_the_whole_masks_change_no_bit(case):
+    # 48 pixels reach the middle of any mask.
+    metric = metric_of(case(), 0.3)
+    np.testing.assert_array_equal(metric.boundary_average_precisions(), metric.average_precisions())
+
+
+def test_narrow_masks_change_no_bit():
+    """Strips of twice the width are their own boundaries."""
+    rng = np.random.default_rng(9)
+    scene = Scene()
+    for number in range(16):
+        strip = box(6 * number, 6 * number + 4, 5, 125)
+        scene.instance_ids[strip] = CAR * 1000 + number
+        left, top = rng.integers(0, 60), 6 * number + rng.integers(0, 2)
+        scene.predict(box(top, top + 4, left, 125), CAR, rng.random())
+    metric = metric_of([scene], 0.0125)
+    aps = metric.average_precisions()
+    np.testing.assert_array_equal(metric.boundary_average_precisions(), aps)
+    assert 0 < np.nanmean(aps) < 1
+    wider = metric_of([scene], 0.005).boundary_average_precisions()
+    assert np.nanmean(wider) != np.nanmean(aps)
+
+
+@pytest.mark.parametrize(("top", "left"), [(20, 30), (0, 0), (HEIGHT - 10, WIDTH - 21)])
+def test_boundary_ap_computed_by_hand(top, left):
+    """A box of 20x10 pixels that is found one pixel too far right. The border of the image is as
+    good a contour as any."""
+    scene = Scene()
+    scene.instance_ids[box(top, top + 10, left, left + 20)] = CAR * 1000
+    scene.predict(box(top, top + 10, left + 1, left + 21), CAR, 0.9)
+    # The IoU of the masks is 190 / 210 = 0.90: above nine of the ten overlaps. At each of them AP
+    # is 1: the one point of the curve and the artificial one have precision 1.
+    mask_scores = {"AP": 90.0, "AP50": 100.0}
+    # Boundaries of one pixel: 56 in each, in common 19 in the upper and in the lower row. IoU
+    # 38 / 74 = 0.51.
+    one = metric_of([scene], 0.005)
+    assert one.compute_boundary().overall == pytest.approx({"AP": 10, "AP50": 100})
+    # Two pixels: 104 in each; in common 4 rows of 19, and 2 of the columns of the 6 other rows.
+    # 88 / 120 = 0.73.
+    two = metric_of([scene], 0.0125)
+    assert two.compute_boundary().overall == pytest.approx({"AP": 50, "AP50": 100})
+    assert one.compute().overall == two.compute().overall == pytest.approx(mask_scores)
+
+
+def test_boundary_ap_is_no_more_than_mask_ap():
+    """A car without its inside: nothing of the boundary is missing, 36 of 100 pixels are."""
+    scene = Scene()
+    scene.instance_ids[box(10, 20, 10, 20)] = CAR * 1000
+    scene.predict(box(10, 20, 10, 20) & ~box(12, 18, 12, 18), CAR, 0.9)
+    metric = metric_of([scene], 0.0125)
+    # 64 / 100 is above 0.5, 0.55 and 0.6.
+    assert metric.compute().overall["AP"] == pytest.approx(30)
+    assert metric.compute_boundary().overall["AP"] == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ("ignored_id", "where", "prediction", "is_ignored"),
+    [
+        # A group, and a segment below the minimum size: with a boundary in common, and with none.
+        (CAR, box(40, 90, 10, 110), box(40, 80, 20, 60), True),
+        (CAR, box(40, 90, 10, 110), box(50, 80, 20, 60), False),
+        (CAR * 1000 + 5, box(50, 59, 40, 50), box(50, 57, 42, 48), True),
+        (CAR * 1000 + 5, box(50, 59, 40, 50), box(52, 57, 42, 48), False),
+        # Void has no boundary: 64% of the mask lie on it and nothing of its boundary.
+        (0, box(44, 76, 24, 56), box(40, 80, 20, 60), True),
+    ],
+)
+def test_what_boundary_ap_ignores(ignored_id, where, prediction, is_ignored):
+    """A found car, and a more confident prediction that is false unless it is ignored."""
+    scene = Scene()
+    scene.instance_ids[where] = ignored_id
+    scene.instance_ids[box(0, 20, 0, 20)] = CAR * 1000
+    scene.predict(box(0, 20, 0, 20), CAR, 0.5)
+    scene.predict(prediction, CAR, 0.9)
+    metric = metric_of([scene], 0.005)
+    assert metric.compute().overall["AP50"] == pytest.approx(100)
+    # If it counts, the points of the curve have the precision and recall (1/2, 1), (0, 0) and, the
+    # artificial one, (1, 0); the first two are 1/2 wide.
+    expected = 100 if is_ignored else 25
+    assert metric.compute_boundary().overall["AP50"] == pytest.approx(expected)
+
+
+def test_boundary_scores_of_shards_in_any_order():
+    scenes = [*noisy(), *equal_scores(), *no_predictions()]
+    whole = metric_of(scenes, 0.02).boundary_average_precisions()
+    rng = np.random.default_rng(0)
+    for num_shards in (2, 3):
+        order = rng.permutation(len(scenes))
+        merged = CityscapesInstanceMetric(0.02)
+        for part in np.array_split(order, num_shards):
+            shard = CityscapesInstanceMetric(0.02)
+            for number in [*part, order[0]]:  # every shard is padded with the same image
+                scene = scenes[number]
+                shard.update(
+                    f"image{number}", scene.instance_ids, scene.masks, scene.label_ids, scene.scores
+                )
+            merged.merge(pickle.loads(pickle.dumps(shard)))
+        np.testing.assert_array_equal(merged.boundary_average_precisions(), whole)
+
+
+def test_boundary_scores_have_their_own_heading_and_the_same_counts():
+    metric = metric_of(noisy(), 0.005)
+    masks, boundaries = metric.compute(), metric.compute_boundary()
+    assert str(boundaries).startswith(
+        "Cityscapes protocol, instances, boundary within 0.5% of the diagonal: 5 images, "
+    )
+    assert boundaries.num_ground_truth == masks.num_ground_truth
+    assert boundaries.num_predicted == masks.num_predicted
+
+
+def test_boundaries_without_images_and_without_a_ratio():
+    assert np.isnan(CityscapesInstanceMetric(0.005).compute_boundary().overall["AP"])
+    for compute in (metric_of(noisy()).compute_boundary, metric_of([]).boundary_average_precisions):
+        with pytest.raises(ValueError, match="give the metric a boundary ratio"):
+            compute()
+
+
 # The evaluator -----------------------------------------------------------------------------------
 
 
@@ -440,6 +610,25 @@ def test_evaluator(dataset, tmp_path, caplog):
     evaluator.reset()
     again = run(evaluator, scenes, tmp_path)
     np.testing.assert_equal(again, results)
+
+
+def test_evaluator_with_boundaries(dataset, tmp_path, caplog):
+    scenes = noisy()
+    evaluator = CityscapesInstanceEvaluator(dataset, boundary_ratio=0.02)
+    with caplog.at_level(logging.INFO, logger="segtron"):
+        results = run(evaluator, scenes, tmp_path)
+    assert list(results) == ["cityscapes_segm", "cityscapes_boundary"]
+    np.testing.assert_equal(
+        results["cityscapes_segm"], metric_of(scenes).compute().as_results(("AP", "AP50"))
+    )
+    np.testing.assert_equal(
+        results["cityscapes_boundary"],
+        metric_of(scenes, 0.02).compute_boundary().as_results(("AP", "AP50")),
+    )
+    assert 0 < results["cityscapes_boundary"]["AP"] < results["cityscapes_segm"]["AP"]
+    assert "AP50-car" in results["cityscapes_boundary"]
+    heading = "Cityscapes protocol, instances, boundary within 2% of the diagonal: 5 images"
+    assert caplog.text.count(heading) == 1
 
 
 def test_evaluator_invents_nothing_without_ground_truth(dataset, tmp_path, caplog):

@@ -10,6 +10,7 @@ from PIL import Image
 from segtron.errors import UserError
 from segtron.evaluation.cityscapes_instance_files import score_cityscapes_instances
 
+from .reference import cityscapes_boundary_aps
 from .saved_cityscapes import frame_of, official_instances, write_instances, write_png
 from .scenes import BUILDING, CAR, CARAVAN, HEIGHT, WIDTH, Scene, box, random_scene
 
@@ -61,8 +62,32 @@ def test_lines_that_count_for_nothing(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_change_nothing(files, workers):
-    alone = score_cityscapes_instances(*files, workers=1)
-    assert score_cityscapes_instances(*files, workers=workers).as_json() == alone.as_json()
+    alone = score_cityscapes_instances(*files, workers=1, boundary_ratio=0.02)
+    several = score_cityscapes_instances(*files, workers=workers, boundary_ratio=0.02)
+    assert several.as_json() == alone.as_json()
+
+
+def test_boundaries(tmp_path):
+    rng = np.random.default_rng(5)
+    scenes = [random_scene(rng, digits=1) for _ in range(4)]
+    files = write_instances(tmp_path, scenes)
+    masks = score_cityscapes_instances(*files)
+    assert masks.boundary is None
+    scores = score_cityscapes_instances(*files, boundary_ratio=0.02)
+    aps = 100 * cityscapes_boundary_aps(scenes, 3)
+    assert scores.boundary.overall == pytest.approx(
+        {"AP": np.nanmean(aps), "AP50": np.nanmean(aps[:, 0])}, abs=1e-9
+    )
+    assert scores.boundary.per_class["car"]["AP"] == pytest.approx(aps[2].mean(), abs=1e-9)
+    assert 1 < scores.boundary.overall["AP"] < masks.overall["AP"]
+    content = scores.as_json()
+    assert content.pop("boundary") == scores.boundary.as_json()
+    assert content == masks.as_json()
+    first, second = str(scores).split("\n\n")
+    assert first == str(masks)
+    assert second.startswith(
+        "Cityscapes protocol, instances, boundary within 2% of the diagonal: 4 images, "
+    )
 
 
 def test_missing_predictions(files):
@@ -73,6 +98,9 @@ def test_missing_predictions(files):
     partial = score_cityscapes_instances(split, results, allow_missing=True)
     assert (partial.num_images, partial.num_missing) == (3, 1)
     assert "PARTIAL: 3 of 4 images, 1 have no prediction, " in str(partial)
+    partial = score_cityscapes_instances(split, results, allow_missing=True, boundary_ratio=0.005)
+    assert str(partial).count("PARTIAL: 3 of 4 images") == 2
+    assert partial.as_json()["boundary"]["num_missing"] == 1
     # An empty file is a prediction.
     list_of(results, 1).touch()
     scores = score_cityscapes_instances(split, results)

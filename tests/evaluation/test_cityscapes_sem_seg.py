@@ -17,7 +17,12 @@ from segtron.data.cityscapes import SEM_SEG_ID_TO_CONTIGUOUS, SEM_SEG_LABELS, lo
 from segtron.data.sem_seg import read_sem_seg
 from segtron.data.toytown import make_toytown
 from segtron.errors import UserError
-from segtron.evaluation import CityscapesSemSegEvaluator, CityscapesSemSegMetric, SemSegMetric
+from segtron.evaluation import (
+    CityscapesSemSegEvaluator,
+    CityscapesSemSegMetric,
+    SemSegMetric,
+    score_cityscapes_semantics,
+)
 from segtron.evaluation.cityscapes_sem_seg import AVERAGE_SIZES
 
 from .record_official_sem_seg import RECORD, fixed_case, write_case
@@ -452,6 +457,28 @@ def test_evaluator(dataset, tmp_path, official, caplog):
     (tmp_path / "out" / "labels").rename(tmp_path / "results")
     assert_equal_scores(metric_of(case), official(tmp_path))
 
+    evaluator.reset()
+    assert evaluator.evaluate() == {}
+
+
+def test_evaluator_with_boundaries(dataset, tmp_path, caplog):
+    case = model_case()
+    write_data_set(tmp_path, case)
+    evaluator = CityscapesSemSegEvaluator(
+        dataset, output_dir=str(tmp_path / "out"), boundary_ratio=0.02
+    )
+    for record, (_, guess) in zip(records(tmp_path), case, strict=True):
+        evaluator.process([record], [model_output(guess)])
+    with caplog.at_level(logging.INFO, logger="segtron"):
+        results = evaluator.evaluate()
+    assert list(results) == ["sem_seg", "sem_seg_boundary", "cityscapes_sem_seg"]
+    assert caplog.text.count("boundary within 2% of the diagonal: 5 images") == 1
+    # The same from files.
+    scores = score_cityscapes_semantics(
+        tmp_path / "gtFine" / "val", tmp_path / "out" / "labels", boundary_ratio=0.02
+    )
+    np.testing.assert_equal(results["sem_seg_boundary"], scores.boundary.as_results())
+    assert 0 < results["sem_seg_boundary"]["mBIoU"] < results["sem_seg"]["mIoU"]
     evaluator.reset()
     assert evaluator.evaluate() == {}
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segtron.data.cityscapes import SEM_SEG_LABELS
 from segtron.errors import UserError
 from segtron.evaluation.cityscapes_semantic_files import score_cityscapes_semantics
 
+from .reference import boundary_by_erosion
 from .saved_cityscapes import frame_of, official_semantics, write_png, write_semantics
 from .scenes import BUILDING, CAR, HEIGHT, ROAD, WIDTH, labels_of, random_labelled_scene
 
@@ -94,9 +96,51 @@ def test_counts(tmp_path):
 
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_change_nothing(files, workers):
-    alone = score_cityscapes_semantics(*files, workers=1)
-    assert str(score_cityscapes_semantics(*files, workers=workers)) == str(alone)
-    assert score_cityscapes_semantics(*files, workers=workers).as_json() == alone.as_json()
+    alone = score_cityscapes_semantics(*files, workers=1, boundary_ratio=0.02)
+    several = score_cityscapes_semantics(*files, workers=workers, boundary_ratio=0.02)
+    assert str(several) == str(alone)
+    assert several.as_json() == alone.as_json()
+
+
+def test_boundaries(tmp_path):
+    rng = np.random.default_rng(1)
+    case = [random_labelled_scene(rng) for _ in range(4)]
+    files = write_semantics(tmp_path, case)
+    regions = score_cityscapes_semantics(*files)
+    assert regions.boundary is None
+    scores = score_cityscapes_semantics(*files, boundary_ratio=0.02)
+    expected = {}
+    scored = [label.id for label in SEM_SEG_LABELS]
+    # Labels that aren't scored are predicted on ones that are.
+    assert any((np.isin(labels_of(i), scored) & ~np.isin(p, scored)).any() for i, p in case)
+    for label in SEM_SEG_LABELS:
+        common = union = wanted = 0
+        for instance_ids, prediction in case:
+            labels = labels_of(instance_ids)
+            # 0.02 of the diagonal of 160 pixels
+            truth = boundary_by_erosion(labels == label.id, 3)
+            found = boundary_by_erosion((prediction == label.id) & np.isin(labels, scored), 3)
+            common += (truth & found).sum()
+            union += (truth | found).sum()
+            wanted += truth.sum()
+        expected[label.name] = 100 * common / union if wanted else math.nan
+    found = {name: row["BIoU"] for name, row in scores.boundary.per_class.items()}
+    assert found == pytest.approx(expected, nan_ok=True, abs=1e-9)
+    mean = np.nanmean(list(expected.values()))
+    assert scores.boundary.overall["mBIoU"] == pytest.approx(mean, abs=1e-9)
+    content = scores.as_json()
+    boundary = content.pop("boundary")
+    assert content == regions.as_json()
+    assert list(boundary) == ["mBIoU", "num_images", "num_missing", "per_class"]
+    assert boundary["per_class"]["car"] == {
+        "BIoU": found["car"],
+        "ground_truth": scores.boundary.num_ground_truth["car"],
+        "predicted": scores.boundary.num_predicted["car"],
+    }
+    absent = next(name for name, value in expected.items() if math.isnan(value))
+    assert boundary["per_class"][absent]["BIoU"] is None
+    assert str(scores) == f"{regions}\n\n{scores.boundary}"
+    assert "boundary within 2% of the diagonal: 4 images" in str(scores)
 
 
 def test_missing_predictions(files):
@@ -110,6 +154,9 @@ def test_missing_predictions(files):
         "Cityscapes protocol, semantics: PARTIAL: 3 of 4 images, 1 have no prediction, "
     )
     assert scores.as_json()["num_missing"] == 1
+    scores = score_cityscapes_semantics(split, results, allow_missing=True, boundary_ratio=0.005)
+    assert str(scores).count("PARTIAL: 3 of 4 images") == 2
+    assert scores.as_json()["boundary"]["num_missing"] == 1
 
 
 def change_labels(label_id: int):

@@ -12,10 +12,12 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import SemSegEvaluator as Detectron2Evaluator
+from detectron2.utils import comm
 
 from segtron.data.sem_seg import IdEncoding
 from segtron.errors import UserError
 from segtron.evaluation import SemSegEvaluator, SemSegMetric
+from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
 
 NAMES = ["sky", "ground", "tree", "animal"]
 Case = list[tuple[np.ndarray, np.ndarray]]  # ground truth with 255, and prediction, of each image
@@ -271,6 +273,57 @@ def test_evaluator(dataset, tmp_path, caplog):
 
     evaluator.reset()
     assert evaluator.evaluate() == {}
+
+
+def evaluator_with_boundaries(dataset: str, tmp_path: Path, numbers: list[int]) -> SemSegEvaluator:
+    """An evaluator that has seen some of the noisy images."""
+    evaluator = SemSegEvaluator(dataset, boundary_ratio=0.05)
+    for number in numbers:
+        ground_truth, prediction = noisy()[number]
+        record = write_record(tmp_path, f"{number}.jpg", ground_truth, image_id=number)
+        evaluator.process([record], [model_output(prediction)])
+    return evaluator
+
+
+def boundary_scores_of(case: Case) -> dict[str, float]:
+    metric = SemSegBoundaryMetric(NAMES, 0.05)
+    for number, (ground_truth, prediction) in enumerate(case):
+        metric.update(number, prediction, ground_truth)
+    return metric.compute().as_results()
+
+
+def test_evaluator_with_boundaries(dataset, tmp_path, caplog):
+    evaluator = evaluator_with_boundaries(dataset, tmp_path, [0, 1, 2, 3])
+    with caplog.at_level(logging.INFO, logger="segtron"):
+        results = evaluator.evaluate()
+    assert list(results) == ["sem_seg", "sem_seg_boundary"]
+    np.testing.assert_equal(results["sem_seg"], metric_of(noisy()).compute().as_results())
+    expected = boundary_scores_of(noisy())
+    assert list(expected) == ["mBIoU", *(f"BIoU-{name}" for name in NAMES)]
+    np.testing.assert_equal(results["sem_seg_boundary"], expected)
+    assert 0 < expected["mBIoU"] != results["sem_seg"]["mIoU"]
+    assert caplog.text.count("boundary within 5% of the diagonal: 4 images") == 1
+    evaluator.reset()
+    assert evaluator.evaluate() == {}
+
+
+def test_evaluators_of_two_processes_with_boundaries(dataset, tmp_path, monkeypatch):
+    """What the main process is sent in the order in which the other sends it."""
+    main, other = (
+        evaluator_with_boundaries(dataset, tmp_path, numbers) for numbers in ([2, 0], [1, 3, 0])
+    )
+    sent = []
+    monkeypatch.setattr(comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(comm, "synchronize", lambda: None)
+    monkeypatch.setattr(comm, "is_main_process", lambda: False)
+    monkeypatch.setattr(comm, "gather", lambda metric, dst: sent.append(pickle.dumps(metric)) or [])
+    assert other.evaluate() == {}
+    monkeypatch.setattr(comm, "is_main_process", lambda: True)
+    monkeypatch.setattr(comm, "gather", lambda metric, dst: [metric, pickle.loads(sent.pop(0))])
+    results = main.evaluate()
+    assert not sent
+    np.testing.assert_equal(results["sem_seg"], metric_of(noisy()).compute().as_results())
+    np.testing.assert_equal(results["sem_seg_boundary"], boundary_scores_of(noisy()))
 
 
 def test_evaluator_on_detectron2s_own_dicts(dataset, tmp_path, monkeypatch):

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 
 from segtron.data.panoptic_png import write_panoptic_png
+from segtron.evaluation import score_cityscapes_instances, score_cityscapes_semantics
 
 from .conftest import TOOLS, assert_one_sentence
 
@@ -205,6 +207,50 @@ def test_cityscapes(task, split, results, run_here, tmp_path):
     assert (content["num_images"], content["num_missing"]) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    ("option", "ratio"), [(["--boundary"], 0.005), (["--boundary", 0.02], 0.02)]
+)
+@pytest.mark.parametrize(
+    ("task", "score_files", "metric"),
+    [
+        ("cityscapes-instance", score_cityscapes_instances, "AP"),
+        ("cityscapes-semantic", score_cityscapes_semantics, "mBIoU"),
+    ],
+)
+def test_cityscapes_boundaries(
+    task, score_files, metric, option, ratio, split, results, run_here, tmp_path
+):
+    if task == "cityscapes-semantic":
+        for mask in results.glob("*.mask.png"):
+            mask.unlink()
+    content = []
+    for number, options in enumerate([[], option, [*option, "--workers", 2]]):
+        out = tmp_path / f"{number}.json"
+        code, stderr = run_here(
+            "evaluate.py", task, "--gt", split, "--pred", results, "--json", out, *options
+        )
+        assert code == 0, stderr
+        content.append(json.loads(out.read_text()))
+    without, with_boundary, of_two_workers = content
+    assert with_boundary == of_two_workers
+    boundary = with_boundary.pop("boundary")
+    assert with_boundary == without
+    assert boundary == score_files(split, results, boundary_ratio=ratio).boundary.as_json()
+    assert 0 < boundary[metric] < 100
+    assert "car" in boundary["per_class"]
+
+
+@pytest.mark.parametrize("task", ["cityscapes-instance", "cityscapes-semantic", "coco"])
+@pytest.mark.parametrize("ratio", ["0", "1", "-0.1", "nan", "wide"])
+def test_boundaries_of_no_width_are_refused(task, ratio, run_here, tmp_path):
+    code, stderr = run_here(
+        "evaluate.py", task, "--gt", tmp_path, "--pred", tmp_path, f"--boundary={ratio}"
+    )
+    assert code == 2
+    assert "argument --boundary" in stderr and ratio in stderr
+    assert "Traceback" not in stderr
+
+
 def test_a_spoilt_file_leaves_nothing(split, results, run_here, tmp_path):
     mask = sorted(results.glob("*.mask.png"))[-1]
     mask.write_bytes(mask.read_bytes()[:-9])
@@ -239,3 +285,40 @@ def test_coco(run_here, tmp_path):
     assert found == pytest.approx((100, 100, 100))
     assert content["APl"] is content["per_class"]["dog"]["AP"] is None
     assert "segm" not in content
+
+
+def test_coco_boundaries(run_here, tmp_path):
+    """A square of 10x10 pixels that is found one too far right, in an image with a diagonal of 50:
+    the boundaries have 1 pixel."""
+    square = {"image_id": 1, "category_id": 5}
+    truth = square | {"id": 1, "bbox": [2, 3, 10, 10]}
+    truth["segmentation"] = [[2, 3, 12, 3, 12, 13, 2, 13]]
+    ground_truth = {
+        "images": [{"id": 1, "height": 30, "width": 40}],
+        "categories": [{"id": 5, "name": "cat"}],
+        "annotations": [truth],
+    }
+    mask = np.zeros((30, 40), dtype=np.uint8, order="F")
+    mask[3:13, 3:13] = 1
+    counts = mask_util.encode(mask)["counts"].decode("ascii")
+    result = square | {"segmentation": {"size": [30, 40], "counts": counts}, "score": 0.5}
+    gt_json, pred_json = tmp_path / "gt.json", tmp_path / "pred.json"
+    gt_json.write_text(json.dumps(ground_truth))
+    pred_json.write_text(json.dumps([result]))
+    content = []
+    for options in ([], ["--boundary"], ["--boundary", 0.2]):
+        out = tmp_path / f"{len(content)}.json"
+        code, stderr = run_here(
+            "evaluate.py", "coco", "--gt", gt_json, "--pred", pred_json, "--json", out, *options
+        )
+        assert code == 0, stderr
+        content.append(json.loads(out.read_text()))
+    without, narrow, wide = content
+    assert "boundary" not in without
+    # Masks: 90 / 110. Boundaries: 18 of 36 pixels in common, 18 / 54. All is boundary at 0.2.
+    assert without["AP50"] == pytest.approx(100)
+    assert narrow["boundary"]["AP50"] == 0
+    assert wide["boundary"]["AP"] == without["AP"]
+    for scores in (narrow, wide):
+        del scores["boundary"]
+        assert scores == without

@@ -238,7 +238,8 @@ def _add_test(cfg: CfgNode) -> None:
     # Save the panoptic segmentation of each evaluation as PNGs and JSON in COCO's format, in
     # OUTPUT_DIR/inference/<data set>/. The scores need no files; pictures of the results do.
     cfg.TEST.SAVE_PANOPTIC = False
-    # Score instances by Boundary AP, too (Cheng et al. 2021): the part of an image's diagonal
+    # Score boundaries, too (Cheng et al. 2021): instances by Boundary AP, in COCO's protocol and in
+    # Cityscapes', and semantic segmentation by Boundary IoU. It is the part of an image's diagonal
     # within which a pixel belongs to a mask's boundary. The paper takes 0.02 for COCO, 0.005 for
     # Cityscapes; 0 leaves it out.
     cfg.TEST.BOUNDARY_RATIO = 0.0

@@ -1,5 +1,6 @@
 """Metrics: each streams, merges across processes and computes (update, merge, compute)."""
 
+from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
 from segtron.evaluation.build import build_evaluators
 from segtron.evaluation.cityscapes_instance import (
     CityscapesInstanceEvaluator,
@@ -28,6 +29,7 @@ from segtron.evaluation.scores import (
     CityscapesSemSegScores,
     InstanceScores,
     PanopticScores,
+    SemSegBoundaryScores,
     SemSegScores,
 )
 from segtron.evaluation.sem_seg import SemSegEvaluator, SemSegMetric
@@ -47,6 +49,8 @@ __all__ = [
     "PanopticEvaluators",
     "PanopticQualityMetric",
     "PanopticScores",
+    "SemSegBoundaryMetric",
+    "SemSegBoundaryScores",
     "SemSegEvaluator",
     "SemSegMetric",
     "SemSegScores",

@@ -20,8 +20,9 @@ from segtron.evaluation.masks import bounding_slices
 
 RLE = dict[str, Any]
 
-# The share of the diagonal that Cheng et al. take for COCO and LVIS. For Cityscapes it is 0.005.
+# The share of the diagonal that Cheng et al. take for COCO and LVIS, and for Cityscapes.
 DILATION_RATIO = 0.02
+CITYSCAPES_DILATION_RATIO = 0.005
 
 
 def boundary_width(height: int, width: int, dilation_ratio: float = DILATION_RATIO) -> int:
@@ -48,7 +49,7 @@ def boundary(mask: np.ndarray, dilation_ratio: float = DILATION_RATIO) -> np.nda
     result = mask.copy()
     window = bounding_slices(mask)
     if window is not None:
-        _hollow_out(result[window], boundary_width(*mask.shape, dilation_ratio))
+        hollow_out(result[window], boundary_width(*mask.shape, dilation_ratio))
     return result
 
 
@@ -106,8 +107,13 @@ def boundary_of_labels(labels: np.ndarray, dilation_ratio: float = DILATION_RATI
     return result
 
 
-def _hollow_out(mask: np.ndarray, distance: int) -> None:
-    """Leave the boundary of a mask that has no pixel outside this window, in place."""
+def hollow_out(mask: np.ndarray, distance: int) -> None:
+    """Leave the boundary of a mask that has no pixel outside this window, in place.
+
+    Args:
+        mask: (H, W) bool, a window of the image.
+        distance: how far the boundary reaches, in pixels; see `boundary_width`.
+    """
     size = 2 * distance + 1
     if size <= min(mask.shape):
         interior = _all_of(_all_of(mask, size).T, size).T
@@ -143,7 +149,7 @@ def _boundary_rle(rle: RLE, dilation_ratio: float) -> RLE:
     ends = np.clip(np.cumsum(_run_lengths(rle["counts"])) - start, 0, num_pixels)
     is_mask = np.arange(len(ends)) % 2 == 1
     band = np.repeat(is_mask, np.diff(ends, prepend=0)).reshape(columns, height)
-    _hollow_out(band[:, top : top + rows], distance)
+    hollow_out(band[:, top : top + rows], distance)
 
     edges = np.flatnonzero(np.diff(band.ravel(), prepend=False, append=False)) + start
     counts = np.diff(edges, prepend=0, append=height * width)

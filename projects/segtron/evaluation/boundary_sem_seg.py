@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,7 @@ from segtron.data.sem_seg import IGNORED
 from segtron.evaluation.boundary import DILATION_RATIO, boundary_of_labels
 from segtron.evaluation.confusion import check_classes, joint_histogram
 from segtron.evaluation.image_metric import ImageMetric
-from segtron.evaluation.scores import flatten_scores
-from segtron.evaluation.tables import format_table, percent
+from segtron.evaluation.scores import SemSegBoundaryScores
 
 
 class _Pixels(NamedTuple):
@@ -25,50 +23,13 @@ class _Pixels(NamedTuple):
     prediction: np.ndarray  # (N,) int32
 
 
-@dataclass(frozen=True)
-class SemSegBoundaryScores:
-    """How well the contours of a semantic segmentation are met.
-
-    Attributes:
-        dilation_ratio: how far boundaries reach, as a share of the image's diagonal.
-        num_images: images scored.
-        overall: "mBIoU" in percent, nan where no pixel has a class.
-        per_class: class name -> "BIoU" in percent, nan for a class without ground truth.
-        num_ground_truth: class name -> pixels of its boundaries in the ground truth.
-        num_predicted: class name -> pixels of its predicted boundaries.
-    """
-
-    dilation_ratio: float
-    num_images: int
-    overall: dict[str, float]
-    per_class: dict[str, dict[str, float]]
-    num_ground_truth: dict[str, int]
-    num_predicted: dict[str, int]
-
-    def as_results(self) -> dict[str, float]:
-        """The flat form of Detectron2's writers: "mBIoU", "BIoU-road", ..."""
-        return flatten_scores(self.overall, self.per_class, ("BIoU",))
-
-    def __str__(self) -> str:
-        wanted, found = sum(self.num_ground_truth.values()), sum(self.num_predicted.values())
-        rows = [["mean", percent(self.overall["mBIoU"]), wanted, found]]
-        rows += [
-            [name, percent(row["BIoU"]), self.num_ground_truth[name], self.num_predicted[name]]
-            for name, row in self.per_class.items()
-        ]
-        table = format_table(["class", "Boundary IoU", "ground truth", "predicted"], rows)
-        return (
-            f"Semantic segmentation, boundary within {100 * self.dilation_ratio:g}% of the "
-            f"diagonal: {self.num_images} images, scores in percent, pixels of boundaries\n{table}"
-        )
-
-
 class SemSegBoundaryMetric(ImageMetric[_Pixels]):
     """Boundary IoU from label maps in memory: update, merge, compute.
 
     As for IoU, intersections and unions are summed over images before they are divided, and a class
     without ground truth stays out of the mean. Pixels without a class in the ground truth have none
     in the prediction either: both masks end there, so that nothing is lost along such an edge.
+    Where a prediction names no class, nothing is found.
 
     The state is 13 bytes for each class of an image.
     """
@@ -83,7 +44,8 @@ class SemSegBoundaryMetric(ImageMetric[_Pixels]):
         Args:
             class_names: K names, in the order of the classes.
             dilation_ratio: see `segtron.evaluation.boundary.boundary_width`.
-            ignore_label: what the ground truth has in pixels that don't count; no class.
+            ignore_label: what the ground truth has in pixels that don't count, and predictions
+                where they name no class; no class.
         """
         super().__init__()
         self.class_names = tuple(class_names)
@@ -95,8 +57,8 @@ class SemSegBoundaryMetric(ImageMetric[_Pixels]):
 
         Args:
             image_id: names the image, alike in every process.
-            prediction: (H, W) integers, classes 0 to K - 1.
-            ground_truth: (H, W) integers, classes 0 to K - 1 or the ignored label.
+            prediction: (H, W) integers, classes 0 to K - 1 or the ignored label.
+            ground_truth: (H, W) integers, likewise.
 
         Raises:
             ValueError: the maps differ in size, or one has a value that is no class.
@@ -123,20 +85,19 @@ class SemSegBoundaryMetric(ImageMetric[_Pixels]):
                 f"{ground_truth.shape}"
             )
         num_classes = len(self.class_names)
+        named = prediction != self._ignore_label
         labelled = ground_truth != self._ignore_label
-        check_classes("prediction", _extremes(prediction), num_classes)
-        check_classes(
-            "ground truth",
-            _extremes(ground_truth[labelled]),
-            num_classes,
-            ignored=self._ignore_label,
-        )
+        for where, classes in (
+            ("prediction", prediction[named]),
+            ("ground truth", ground_truth[labelled]),
+        ):
+            check_classes(where, _extremes(classes), num_classes, ignored=self._ignore_label)
         # What is no class's boundary gets the number after the last class.
         dtype = np.min_scalar_type(num_classes)
         nothing = dtype.type(num_classes)
         sides = []
-        for labels in (ground_truth, prediction):
-            classes = np.where(labelled, labels, nothing).astype(dtype, copy=False)
+        for labels, has_class in ((ground_truth, labelled), (prediction, labelled & named)):
+            classes = np.where(has_class, labels, nothing).astype(dtype, copy=False)
             is_boundary = boundary_of_labels(classes, self.dilation_ratio)
             sides.append(np.where(is_boundary, classes, nothing))
         pairs = joint_histogram(*sides)

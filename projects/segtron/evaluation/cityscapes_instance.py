@@ -4,6 +4,12 @@ The rules are those of `cityscapesscripts.evaluation.evalInstanceLevelSemanticLa
 (https://www.cityscapes-dataset.com/benchmarks/#instance-level-scene-labeling-task), quirks
 included; the way there is another: an image is reduced to the pixel counts of its segments and of
 their overlaps, all thresholds and classes are scored from these counts at the end.
+
+Boundary AP (Cheng et al. 2021) follows its authors' version of that script
+(https://github.com/bowenc0221/boundary-iou-api). It departs from mask AP in the pairs only: one is
+worth the lesser of its IoU and its Boundary IoU, and exists only where both boundaries have a pixel
+in common. So a group whose contour a prediction doesn't touch is no reason to ignore it. How much
+of a prediction lies on void or on an ignored segment is a share of whole masks.
 """
 
 from __future__ import annotations
@@ -21,6 +27,7 @@ from detectron2.evaluation import DatasetEvaluator
 from segtron.data.cityscapes import FIRST_INSTANCE_ID, THING_LABELS, label_ids_of
 from segtron.data.image_io import read_ids
 from segtron.errors import UserError
+from segtron.evaluation.boundary import boundary_of_labels, boundary_width, hollow_out
 from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.masks import bounding_slices
@@ -51,6 +58,8 @@ class _Image(NamedTuple):
     pair_prediction: np.ndarray  # (M,) int32, index into P
     pair_gt: np.ndarray  # (M,) int32, index into G
     pair_pixels: np.ndarray  # (M,) int32
+    pair_iou: np.ndarray  # (M,) float64
+    pair_boundary_iou: np.ndarray  # (M,) float64, 0 also where boundaries aren't looked at
 
 
 class CityscapesInstanceMetric(ImageMetric[_Image]):
@@ -59,12 +68,23 @@ class CityscapesInstanceMetric(ImageMetric[_Image]):
     The state is some dozens of bytes a predicted instance, whatever the image's size. The result
     doesn't depend on the order of images: the official integration looks at equal scores at once.
 
+    With a boundary ratio, each mask is looked at once for mask AP and Boundary AP.
+
     Example:
         >>> metric = CityscapesInstanceMetric()
         >>> for name, instance_ids, masks, label_ids, scores in images:
         ...     metric.update(name, instance_ids, masks, label_ids, scores)
         >>> print(metric.compute())
     """
+
+    def __init__(self, boundary_ratio: float = 0.0) -> None:
+        """
+        Args:
+            boundary_ratio: what counts as a mask's boundary in Boundary AP, as a share of the
+                image's diagonal (`segtron.evaluation.boundary.boundary_width`); 0 to leave it out.
+        """
+        super().__init__()
+        self.boundary_ratio = boundary_ratio
 
     def update(
         self,
@@ -107,8 +127,10 @@ class CityscapesInstanceMetric(ImageMetric[_Image]):
         role_of_id[VOID_IDS] = 1
         role_of_id[gt_ids] = np.arange(2, len(gt_ids) + 2)
 
+        boundaries = _Boundaries(instance_ids, self.boundary_ratio) if self.boundary_ratio else None
         rows: list[tuple[int, float, int, int]] = []
         pairs: list[np.ndarray] = []
+        boundary_ious: list[np.ndarray] = []
         for mask, label_id, score in zip(masks, label_ids, scores, strict=True):
             if mask.shape != instance_ids.shape:
                 raise ValueError(
@@ -123,17 +145,25 @@ class CityscapesInstanceMetric(ImageMetric[_Image]):
             (hit,) = np.nonzero((counts[2:] > 0) & (gt_labels == label_id))
             pairs.append(np.stack([np.full_like(hit, len(rows)), hit, counts[2:][hit]]))
             rows.append((int(label_id), score, covered.size, counts[1]))
+            if boundaries is not None:
+                boundary_ious.append(boundaries.iou(mask, window, gt_ids[hit]))
 
-        pair_columns = np.concatenate(pairs, axis=1) if pairs else np.zeros((3, 0))
+        pair_columns = np.concatenate(pairs, axis=1) if pairs else np.zeros((3, 0), dtype=np.intp)
+        pair_prediction, pair_gt, common = pair_columns
         columns = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+        gt_pixels, pixels = pixels_of_id[gt_ids], columns[2]
         self._images[image_id] = _Image(
             gt_ids.astype(np.int32),
-            pixels_of_id[gt_ids].astype(np.int32),
+            gt_pixels.astype(np.int32),
             columns[0].astype(np.int32),
             columns[1].copy(),
-            columns[2].astype(np.int32),
+            pixels.astype(np.int32),
             columns[3].astype(np.int32),
             *pair_columns.astype(np.int32),
+            pair_iou=common / (gt_pixels[pair_gt] + pixels[pair_prediction] - common),
+            pair_boundary_iou=(
+                np.concatenate(boundary_ious) if boundary_ious else np.zeros(len(common))
+            ),
         )
 
     def average_precisions(self) -> np.ndarray:
@@ -144,21 +174,57 @@ class CityscapesInstanceMetric(ImageMetric[_Image]):
             truth that has to be found. Where the predictions of a class are all ignored (on void or
             groups) the official script fails; here they find nothing, and AP is 0.
         """
-        all_images = _concatenate(list(self._images.values()))
-        aps = np.full((len(CLASSES), len(OVERLAPS)), np.nan)
-        for row, label_id in enumerate(CLASSES):
-            one = _select(all_images, label_id)
-            if _to_find(one).any():
-                aps[row] = [_average_precision(*_outcomes(one, overlap)) for overlap in OVERLAPS]
-        return aps
+        return _class_aps(self._all_images())
+
+    def boundary_average_precisions(self) -> np.ndarray:
+        """Boundary AP in [0, 1] of each class at each overlap.
+
+        Returns:
+            (8, 10) float64, see `average_precisions`.
+
+        Raises:
+            ValueError: the metric has no boundary ratio.
+        """
+        return _class_aps(self._all_images_by_boundary())
 
     def compute(self) -> InstanceScores:
         """AP and AP50 in percent, as the official script averages them."""
-        aps = 100 * self.average_precisions()
-        all_images = _concatenate(list(self._images.values()))
+        return self._score(self._all_images(), "Cityscapes protocol, instances")
+
+    def compute_boundary(self) -> InstanceScores:
+        """Boundary AP, and that at the overlap 0.5, in percent.
+
+        Raises:
+            ValueError: the metric has no boundary ratio.
+        """
+        return self._score(
+            self._all_images_by_boundary(),
+            "Cityscapes protocol, instances, boundary within "
+            f"{100 * self.boundary_ratio:g}% of the diagonal",
+        )
+
+    def _all_images(self) -> _Image:
+        return _concatenate(list(self._images.values()))
+
+    def _all_images_by_boundary(self) -> _Image:
+        """All images with the pairs of Boundary AP, fewer and of lesser overlap."""
+        if not self.boundary_ratio:
+            raise ValueError("no boundaries were looked at; give the metric a boundary ratio")
+        images = self._all_images()
+        meet = images.pair_boundary_iou > 0
+        return images._replace(
+            pair_prediction=images.pair_prediction[meet],
+            pair_gt=images.pair_gt[meet],
+            pair_pixels=images.pair_pixels[meet],
+            pair_iou=np.minimum(images.pair_iou, images.pair_boundary_iou)[meet],
+            pair_boundary_iou=images.pair_boundary_iou[meet],
+        )
+
+    def _score(self, all_images: _Image, protocol: str) -> InstanceScores:
+        aps = 100 * _class_aps(all_images)
         wanted = label_ids_of(all_images.gt_ids[_to_find(all_images)])
         return InstanceScores(
-            protocol="Cityscapes protocol, instances",
+            protocol=protocol,
             num_images=len(self),
             overall={"AP": _mean(aps), "AP50": _mean(aps[:, 0])},
             per_class={
@@ -176,6 +242,48 @@ class CityscapesInstanceMetric(ImageMetric[_Image]):
         )
 
 
+class _Boundaries:
+    """The boundaries of all ground-truth segments of an image."""
+
+    def __init__(self, instance_ids: np.ndarray, boundary_ratio: float) -> None:
+        self._distance = boundary_width(*instance_ids.shape, boundary_ratio)
+        is_boundary = boundary_of_labels(instance_ids, boundary_ratio)
+        self._pixels_of_id = np.bincount(instance_ids[is_boundary])
+        # No segment of the eight classes has the id 0.
+        self._ids = np.where(is_boundary, instance_ids, 0)
+
+    def iou(
+        self, mask: np.ndarray, window: tuple[slice, slice], segment_ids: np.ndarray
+    ) -> np.ndarray:
+        """The Boundary IoU of a predicted mask with some segments.
+
+        Args:
+            mask: (H, W) bool.
+            window: holds every pixel of it.
+            segment_ids: (S,) instance ids.
+
+        Returns:
+            (S,) float64.
+        """
+        if not segment_ids.size:
+            return np.zeros(0)
+        is_boundary = mask[window].copy()
+        hollow_out(is_boundary, self._distance)
+        found = self._ids[window][is_boundary]
+        common = np.bincount(found, minlength=len(self._pixels_of_id))[segment_ids]
+        return common / (self._pixels_of_id[segment_ids] + found.size - common)
+
+
+def _class_aps(all_images: _Image) -> np.ndarray:
+    """AP of each class at each overlap, see `CityscapesInstanceMetric.average_precisions`."""
+    aps = np.full((len(CLASSES), len(OVERLAPS)), np.nan)
+    for row, label_id in enumerate(CLASSES):
+        one = _select(all_images, label_id)
+        if _to_find(one).any():
+            aps[row] = [_average_precision(*_outcomes(one, overlap)) for overlap in OVERLAPS]
+    return aps
+
+
 def _outcomes(one: _Image, overlap: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Match predictions with the ground truth of one class.
 
@@ -183,11 +291,8 @@ def _outcomes(one: _Image, overlap: float) -> tuple[np.ndarray, np.ndarray, int]
         The scores of true positives, those of false positives, and the number of ground-truth
         instances that nothing matches.
     """
-    iou = one.pair_pixels / (
-        one.gt_pixels[one.pair_gt] + one.pixels[one.pair_prediction] - one.pair_pixels
-    )
     to_find = _to_find(one)
-    above = iou > overlap
+    above = one.pair_iou > overlap
 
     # Masks may overlap, so several can match one instance: the best is true, the others are false.
     match = np.flatnonzero(above & to_find[one.pair_gt])
@@ -262,6 +367,8 @@ def _select(images: _Image, label_id: int) -> _Image:
         (np.cumsum(of_prediction) - 1)[images.pair_prediction[of_pair]],
         (np.cumsum(of_gt) - 1)[images.pair_gt[of_pair]],
         images.pair_pixels[of_pair],
+        images.pair_iou[of_pair],
+        images.pair_boundary_iou[of_pair],
     )
 
 
@@ -301,18 +408,21 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
     """Score a model's instances by the Cityscapes protocol, with no file in between.
 
     `evaluate` returns {"cityscapes_segm": {"AP", "AP50", "AP-person", ..., "AP50-person", ...}} in
-    percent; nothing where the dataset has no ground truth or the model no masks.
+    percent, and "cityscapes_boundary" with the same keys where Boundary AP is asked for; nothing
+    where the dataset has no ground truth or the model no masks.
     """
 
     needs = "instances"
 
-    def __init__(self, dataset_name: str) -> None:
+    def __init__(self, dataset_name: str, *, boundary_ratio: float = 0.0) -> None:
         """
         Args:
             dataset_name: a registered set with Cityscapes' layout, whose dicts have
                 `instance_ids_file_name`.
+            boundary_ratio: see `CityscapesInstanceMetric`.
         """
         self._dataset_name = dataset_name
+        self._boundary_ratio = boundary_ratio
         self._label_ids = thing_category_ids(dataset_name)
         self.reset()
 
@@ -320,10 +430,10 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
     def from_config(
         cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> CityscapesInstanceEvaluator:
-        return cls(dataset_name)
+        return cls(dataset_name, boundary_ratio=cfg.TEST.BOUNDARY_RATIO)
 
     def reset(self) -> None:
-        self._metric = CityscapesInstanceMetric()
+        self._metric = CityscapesInstanceMetric(self._boundary_ratio)
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for input_, output in zip(inputs, outputs, strict=True):
@@ -356,4 +466,9 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
             )
             return {}
         logger.info("%s", scores)
-        return {"cityscapes_segm": scores.as_results(("AP", "AP50"))}
+        results = {"cityscapes_segm": scores.as_results(("AP", "AP50"))}
+        if self._boundary_ratio:
+            scores = metric.compute_boundary()
+            logger.info("%s", scores)
+            results["cityscapes_boundary"] = scores.as_results(("AP", "AP50"))
+        return results

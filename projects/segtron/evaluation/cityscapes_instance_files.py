@@ -41,6 +41,7 @@ def score_cityscapes_instances(
     *,
     allow_missing: bool = False,
     workers: int | None = None,
+    boundary_ratio: float = 0.0,
 ) -> InstanceScores:
     """Score saved instances of any program.
 
@@ -50,6 +51,8 @@ def score_cityscapes_instances(
         allow_missing: whether images may lack a file; they are not scored. (An image in which
             nothing was found has an empty one.)
         workers: images at once; default: one for each core.
+        boundary_ratio: what counts as a mask's boundary in Boundary AP, as a share of the image's
+            diagonal; 0 to leave it out.
 
     Raises:
         UserError: a file is missing, unreadable, or not as it should be: names it, and the line.
@@ -60,14 +63,17 @@ def score_cityscapes_instances(
     )
 
     def score(frame: str) -> CityscapesInstanceMetric:
-        return _score_image(
-            frame, ground_truth[frame], read_instance_lines(predictions[frame], results_folder)
-        )
+        instances = read_instance_lines(predictions[frame], results_folder)
+        return _score_image(frame, ground_truth[frame], instances, boundary_ratio)
 
-    metric = CityscapesInstanceMetric()
+    metric = CityscapesInstanceMetric(boundary_ratio)
     for one_image in for_each_image(score, list(predictions), workers=workers):
         metric.merge(one_image)
-    return dataclasses.replace(metric.compute(), num_missing=num_missing)
+    scores = dataclasses.replace(metric.compute(), num_missing=num_missing)
+    if not boundary_ratio:
+        return scores
+    boundary = dataclasses.replace(metric.compute_boundary(), num_missing=num_missing)
+    return dataclasses.replace(scores, boundary=boundary)
 
 
 def read_instance_lines(path: Path, results_folder: Path) -> list[SavedInstance]:
@@ -150,7 +156,7 @@ def _number(text: str) -> float:
 
 
 def _score_image(
-    frame: str, gt_file: Path, instances: Sequence[SavedInstance]
+    frame: str, gt_file: Path, instances: Sequence[SavedInstance], boundary_ratio: float
 ) -> CityscapesInstanceMetric:
     """A metric of one image, the masks of which are read one by one."""
     instance_ids = read_saved_png(gt_file)
@@ -166,7 +172,7 @@ def _score_image(
                 )
             yield mask
 
-    metric = CityscapesInstanceMetric()
+    metric = CityscapesInstanceMetric(boundary_ratio)
     try:
         metric.update(
             frame,

@@ -273,10 +273,10 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
     """Score a model's semantic segmentation by Detectron2's rules and the Cityscapes protocol, with
     no file in between.
 
-    `evaluate` returns {"sem_seg": ..., "cityscapes_sem_seg": {"IoU", "iIoU", "IoU_sup", "iIoU_sup",
-    "IoU-road", ..., "iIoU-person", ...}} in percent; nothing where there is no ground truth.
-    An image's labels and instance ids have to agree in the classes that are scored. Where an image
-    comes without instance ids, there is only "sem_seg".
+    `evaluate` returns what `SemSegEvaluator` does and "cityscapes_sem_seg": {"IoU", "iIoU",
+    "IoU_sup", "iIoU_sup", "IoU-road", ..., "iIoU-person", ...} in percent; nothing where there is
+    no ground truth. An image's labels and instance ids have to agree in the classes that are
+    scored. Where an image comes without instance ids, there is no "cityscapes_sem_seg".
 
     What is saved is what `SemSegEvaluator` saves; the folder `labels` is what the official script
     and the benchmark's server take.
@@ -288,6 +288,7 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
         *,
         output_dir: str | Path | None = None,
         save_labels: bool = True,
+        boundary_ratio: float = 0.0,
     ) -> None:
         """
         Args:
@@ -296,11 +297,17 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
                 Cityscapes' label ids.
             output_dir: folder of what is saved; None to save nothing.
             save_labels: see `SemSegEvaluator`.
+            boundary_ratio: see `SemSegEvaluator`.
 
         Raises:
             UserError: the set's metadata don't give each class a label id of Cityscapes.
         """
-        super().__init__(dataset_name, output_dir=output_dir, save_labels=save_labels)
+        super().__init__(
+            dataset_name,
+            output_dir=output_dir,
+            save_labels=save_labels,
+            boundary_ratio=boundary_ratio,
+        )
         if not np.isin(self._values, _SCORED_IDS).all():
             raise UserError(
                 f"{dataset_name} is scored by the Cityscapes protocol, but its classes have the "
@@ -354,9 +361,8 @@ class CityscapesSemSegEvaluator(SemSegEvaluator):
     def evaluate(self) -> dict[str, dict[str, float]]:
         metric = merge_over_processes(self._metric)
         cityscapes_metric = merge_over_processes(self._cityscapes_metric)
-        if metric is None:
-            return {}
-        results = self._report(metric)
+        results = {} if metric is None else self._report(metric)
+        results |= self._evaluate_boundaries()
         if not results:
             return {}
         scores = cityscapes_metric.compute()

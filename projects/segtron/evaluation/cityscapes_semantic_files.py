@@ -11,10 +11,13 @@ import numpy as np
 from segtron.data.cityscapes import (
     INSTANCE_IDS_SUFFIX,
     LABEL_IDS_SUFFIX,
+    SEM_SEG_ID_TO_CONTIGUOUS,
     SEM_SEG_LABELS,
     label_ids_of,
 )
+from segtron.data.sem_seg import IGNORED
 from segtron.errors import UserError
+from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
 from segtron.evaluation.cityscapes_files import find_ground_truth, find_predictions
 from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegMetric
 from segtron.evaluation.confusion import joint_histogram
@@ -23,6 +26,12 @@ from segtron.evaluation.saved_png import read_saved_labels, read_saved_png
 from segtron.evaluation.scores import CityscapesSemSegScores
 
 _SCORED_IDS = [label.id for label in SEM_SEG_LABELS]
+_CLASS_NAMES = [label.name for label in SEM_SEG_LABELS]
+# The class of any label id or instance id.
+_CLASS_OF_ID = np.array(
+    [SEM_SEG_ID_TO_CONTIGUOUS.get(i, IGNORED) for i in label_ids_of(np.arange(2**16)).tolist()],
+    dtype=np.uint8,
+)
 
 
 def score_cityscapes_semantics(
@@ -31,6 +40,7 @@ def score_cityscapes_semantics(
     *,
     allow_missing: bool = False,
     workers: int | None = None,
+    boundary_ratio: float = 0.0,
 ) -> CityscapesSemSegScores:
     """Score saved label maps of any program.
 
@@ -39,6 +49,8 @@ def score_cityscapes_semantics(
         results_folder: holds a PNG of label ids for each image.
         allow_missing: whether images may lack a PNG; they are not scored.
         workers: images at once; default: one for each core.
+        boundary_ratio: what counts as a region's boundary in Boundary IoU, as a share of the
+            image's diagonal; 0 to leave it out.
 
     Raises:
         UserError: a file is missing, unreadable, of another size, or has a label that Cityscapes
@@ -49,17 +61,25 @@ def score_cityscapes_semantics(
         results_folder, ".png", label_files, allow_missing=allow_missing
     )
 
-    def score(frame: str) -> CityscapesSemSegMetric:
-        return _score_image(frame, label_files[frame], predictions[frame])
+    def score(frame: str) -> tuple[CityscapesSemSegMetric, SemSegBoundaryMetric]:
+        return _score_image(frame, label_files[frame], predictions[frame], boundary_ratio)
 
     metric = CityscapesSemSegMetric()
-    for one_image in for_each_image(score, list(predictions), workers=workers):
+    boundary_metric = SemSegBoundaryMetric(_CLASS_NAMES, boundary_ratio)
+    for one_image, its_boundaries in for_each_image(score, list(predictions), workers=workers):
         metric.merge(one_image)
-    return dataclasses.replace(metric.compute(), num_missing=num_missing)
+        boundary_metric.merge(its_boundaries)
+    scores = dataclasses.replace(metric.compute(), num_missing=num_missing)
+    if not boundary_ratio:
+        return scores
+    boundary = dataclasses.replace(boundary_metric.compute(), num_missing=num_missing)
+    return dataclasses.replace(scores, boundary=boundary)
 
 
-def _score_image(frame: str, label_file: Path, prediction_file: Path) -> CityscapesSemSegMetric:
-    """A metric of one image."""
+def _score_image(
+    frame: str, label_file: Path, prediction_file: Path, boundary_ratio: float
+) -> tuple[CityscapesSemSegMetric, SemSegBoundaryMetric]:
+    """Metrics of one image; that of boundaries is empty where they aren't asked for."""
     instance_file = label_file.with_name(f"{frame}{INSTANCE_IDS_SUFFIX}")
     instance_ids = read_saved_png(instance_file)
     _check_agreement(instance_file, instance_ids, label_file)
@@ -71,11 +91,15 @@ def _score_image(frame: str, label_file: Path, prediction_file: Path) -> Citysca
             "in the size of the image"
         )
     metric = CityscapesSemSegMetric()
+    boundary_metric = SemSegBoundaryMetric(_CLASS_NAMES, boundary_ratio)
     try:
         metric.update(frame, prediction, instance_ids)
     except ValueError as error:
         raise UserError(f"{prediction_file} and {instance_file}: {error}") from error
-    return metric
+    if boundary_ratio:
+        # A label that isn't scored is no class; where one is predicted, the class is missed.
+        boundary_metric.update(frame, _CLASS_OF_ID[prediction], _CLASS_OF_ID[instance_ids])
+    return metric, boundary_metric
 
 
 def _check_agreement(instance_file: Path, instance_ids: np.ndarray, label_file: Path) -> None:

@@ -23,6 +23,7 @@ class InstanceScores:
         num_ground_truth: class name -> ground-truth instances that had to be found.
         num_predicted: class name -> predicted instances.
         num_missing: images that are not scored, for nothing was saved for them.
+        boundary: Boundary AP of the same instances, where it is asked for.
     """
 
     protocol: str
@@ -32,6 +33,7 @@ class InstanceScores:
     num_ground_truth: dict[str, int]
     num_predicted: dict[str, int]
     num_missing: int = 0
+    boundary: InstanceScores | None = None
 
     def as_results(self, per_class_metrics: tuple[str, ...] = ("AP",)) -> dict[str, float]:
         """The flat form that Detectron2's writers take: "AP", ..., then "AP-person", ..."""
@@ -39,9 +41,10 @@ class InstanceScores:
 
     def as_json(self) -> dict[str, Any]:
         """All numbers in a form that JSON has, undefined ones as None: "AP", ..., "num_images",
-        "num_missing" and "per_class", by name "AP", ..., "ground_truth", "predicted"
-        (instances)."""
-        return _json(self, {"ground_truth": self.num_ground_truth, "predicted": self.num_predicted})
+        "num_missing" and "per_class", by name "AP", ..., "ground_truth", "predicted" (instances);
+        and all of that again in "boundary", if it is there."""
+        counts = {"ground_truth": self.num_ground_truth, "predicted": self.num_predicted}
+        return _json(self, counts) | _boundary_json(self)
 
     def __str__(self) -> str:
         found, wanted = sum(self.num_predicted.values()), sum(self.num_ground_truth.values())
@@ -58,7 +61,7 @@ class InstanceScores:
         )
         return (
             f"{self.protocol}: {_images(self)}, {wanted} ground-truth instances, "
-            f"{found} predicted instances, scores in percent\n{table}"
+            f"{found} predicted instances, scores in percent\n{table}{_boundary_table(self)}"
         )
 
 
@@ -109,6 +112,52 @@ class SemSegScores:
 
 
 @dataclass(frozen=True)
+class SemSegBoundaryScores:
+    """How well the contours of a semantic segmentation are met.
+
+    Attributes:
+        dilation_ratio: how far boundaries reach, as a share of the image's diagonal.
+        num_images: images scored.
+        overall: "mBIoU" in percent, nan where no pixel has a class.
+        per_class: class name -> "BIoU" in percent, nan for a class without ground truth.
+        num_ground_truth: class name -> pixels of its boundaries in the ground truth.
+        num_predicted: class name -> pixels of its predicted boundaries.
+        num_missing: images that are not scored, for nothing was saved for them.
+    """
+
+    dilation_ratio: float
+    num_images: int
+    overall: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    num_ground_truth: dict[str, int]
+    num_predicted: dict[str, int]
+    num_missing: int = 0
+
+    def as_results(self) -> dict[str, float]:
+        """The flat form of Detectron2's writers: "mBIoU", "BIoU-road", ..."""
+        return flatten_scores(self.overall, self.per_class, ("BIoU",))
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers in a form that JSON has, undefined ones as None: "mBIoU", "num_images",
+        "num_missing" and "per_class", by name "BIoU", "ground_truth" and "predicted" (pixels of
+        boundaries)."""
+        return _json(self, {"ground_truth": self.num_ground_truth, "predicted": self.num_predicted})
+
+    def __str__(self) -> str:
+        wanted, found = sum(self.num_ground_truth.values()), sum(self.num_predicted.values())
+        rows = [["mean", percent(self.overall["mBIoU"]), wanted, found]]
+        rows += [
+            [name, percent(row["BIoU"]), self.num_ground_truth[name], self.num_predicted[name]]
+            for name, row in self.per_class.items()
+        ]
+        table = format_table(["class", "Boundary IoU", "ground truth", "predicted"], rows)
+        return (
+            f"Semantic segmentation, boundary within {100 * self.dilation_ratio:g}% of the "
+            f"diagonal: {_images(self)}, scores in percent, pixels of boundaries\n{table}"
+        )
+
+
+@dataclass(frozen=True)
 class CityscapesSemSegScores:
     """What semantic segmentation is worth by the Cityscapes protocol.
 
@@ -124,6 +173,7 @@ class CityscapesSemSegScores:
         num_instances: class name -> instances in the ground truth, which iIoU counts; for the
             classes that have instances.
         num_missing: images that are not scored, for nothing was saved for them.
+        boundary: Boundary IoU of the same label maps, where it is asked for.
     """
 
     protocol: ClassVar[str] = "Cityscapes protocol, semantics"
@@ -135,6 +185,7 @@ class CityscapesSemSegScores:
     num_predicted: dict[str, int]
     num_instances: dict[str, int]
     num_missing: int = 0
+    boundary: SemSegBoundaryScores | None = None
 
     def as_results(self) -> dict[str, float]:
         """The flat form of Detectron2's writers: "IoU", ..., "IoU-road", ..., "iIoU-person", ..."""
@@ -143,7 +194,8 @@ class CityscapesSemSegScores:
     def as_json(self) -> dict[str, Any]:
         """All numbers in a form that JSON has, undefined ones as None: "IoU", ..., "num_images",
         "num_missing", "per_class", by name "IoU", "iIoU", "ground_truth", "predicted" (pixels) and
-        "instances" (of the ground truth), and "per_category", by name "IoU" and "iIoU"."""
+        "instances" (of the ground truth), and "per_category", by name "IoU" and "iIoU"; and
+        "boundary" (see `SemSegBoundaryScores`), if it is there."""
         per_class, per_category = (
             {name: {"iIoU": math.nan} | row for name, row in rows.items()}
             for rows in (self.per_class, self.per_category)
@@ -156,6 +208,7 @@ class CityscapesSemSegScores:
         return {
             **_json(dataclasses.replace(self, per_class=per_class), counts),
             "per_category": {name: _defined(row) for name, row in per_category.items()},
+            **_boundary_json(self),
         }
 
     def __str__(self) -> str:
@@ -188,6 +241,7 @@ class CityscapesSemSegScores:
             )
             + "\n\n"
             + format_table(["category", "IoU", "iIoU"], categories)
+            + _boundary_table(self)
         )
 
 
@@ -303,7 +357,7 @@ def flatten_scores(
 
 
 def _json(
-    scores: InstanceScores | CityscapesSemSegScores | PanopticScores,
+    scores: InstanceScores | CityscapesSemSegScores | SemSegBoundaryScores | PanopticScores,
     counts: Mapping[str, Mapping[str, int | None]],
 ) -> dict[str, Any]:
     """What all scores have in JSON; `counts` are heading -> class name -> number."""
@@ -318,7 +372,19 @@ def _json(
     }
 
 
-def _images(scores: InstanceScores | CityscapesSemSegScores | PanopticScores) -> str:
+def _boundary_json(scores: InstanceScores | CityscapesSemSegScores) -> dict[str, Any]:
+    """What is added to the JSON of masks or regions where their boundaries are scored, too."""
+    return {} if scores.boundary is None else {"boundary": scores.boundary.as_json()}
+
+
+def _boundary_table(scores: InstanceScores | CityscapesSemSegScores) -> str:
+    """What is added to their table."""
+    return "" if scores.boundary is None else f"\n\n{scores.boundary}"
+
+
+def _images(
+    scores: InstanceScores | CityscapesSemSegScores | SemSegBoundaryScores | PanopticScores,
+) -> str:
     """How many images are behind a table, and how many are not."""
     if not scores.num_missing:
         return f"{scores.num_images} images"

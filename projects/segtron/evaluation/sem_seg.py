@@ -19,6 +19,7 @@ from detectron2.evaluation import DatasetEvaluator
 
 from segtron.data.sem_seg import IGNORED, MAX_CLASSES, read_sem_seg
 from segtron.errors import UserError
+from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
 from segtron.evaluation.confusion import (
     JointHistogram,
     check_classes,
@@ -165,7 +166,8 @@ class SemSegEvaluator(DatasetEvaluator):
     """Score a model's semantic segmentation by Detectron2's rules.
 
     `evaluate` returns {"sem_seg": {"mIoU", "fwIoU", "mACC", "pACC", "IoU-road", ..., "ACC-road",
-    ...}} in percent; nothing where there is no ground truth.
+    ...}} in percent, and "sem_seg_boundary": {"mBIoU", "BIoU-road", ...} where Boundary IoU is
+    asked for; nothing where there is no ground truth.
 
     Saved in the output folder: the predicted classes of each image, with or without ground truth,
     in the data set's own values (see `LabelFiles`), and `confusion_matrix.csv` (pixels; a row is a
@@ -180,6 +182,7 @@ class SemSegEvaluator(DatasetEvaluator):
         *,
         output_dir: str | Path | None = None,
         save_labels: bool = True,
+        boundary_ratio: float = 0.0,
     ) -> None:
         """
         Args:
@@ -188,12 +191,15 @@ class SemSegEvaluator(DatasetEvaluator):
             output_dir: folder of what is saved; None to save nothing.
             save_labels: whether the predicted classes are saved, not only how often each was taken
                 for which.
+            boundary_ratio: what counts as a region's boundary in Boundary IoU, as a share of the
+                image's diagonal; 0 to leave it out.
 
         Raises:
             UserError: the set has too many classes.
         """
         self._dataset_name = dataset_name
         self._output_dir = output_dir
+        self._boundary_ratio = boundary_ratio
         self._label_files = (
             LabelFiles(output_dir, dataset_name) if output_dir and save_labels else None
         )
@@ -212,10 +218,18 @@ class SemSegEvaluator(DatasetEvaluator):
         cls, cfg: CfgNode, dataset_name: str, output_dir: str | Path | None
     ) -> SemSegEvaluator:
         # Of a panoptic set nothing is saved unasked, and then its own files hold the classes, too.
-        return cls(dataset_name, output_dir=output_dir, save_labels=not is_panoptic(dataset_name))
+        return cls(
+            dataset_name,
+            output_dir=output_dir,
+            save_labels=not is_panoptic(dataset_name),
+            boundary_ratio=cfg.TEST.BOUNDARY_RATIO,
+        )
 
     def reset(self) -> None:
         self._metric = SemSegMetric(self._class_names)
+        self._boundary_metric: SemSegBoundaryMetric | None = None
+        if self._boundary_ratio:
+            self._boundary_metric = SemSegBoundaryMetric(self._class_names, self._boundary_ratio)
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         for input_, output in zip(inputs, outputs, strict=True):
@@ -240,10 +254,13 @@ class SemSegEvaluator(DatasetEvaluator):
         """
         with naming_ground_truth(input_["sem_seg_file_name"], self._dataset_name):
             self._metric.update(image_id_of(input_), classes, ground_truth)
+            if self._boundary_metric is not None:
+                self._boundary_metric.update(image_id_of(input_), classes, ground_truth)
 
     def evaluate(self) -> dict[str, dict[str, float]]:
         metric = merge_over_processes(self._metric)
-        return {} if metric is None else self._report(metric)
+        results = {} if metric is None else self._report(metric)
+        return results | self._evaluate_boundaries()
 
     def _report(self, metric: SemSegMetric) -> dict[str, dict[str, float]]:
         """Score all images together, save and log what comes out."""
@@ -263,6 +280,20 @@ class SemSegEvaluator(DatasetEvaluator):
             save_confusion_matrix(path, metric.confusion_matrix(), self._class_names)
             logger.info("%s: confusion matrix saved in %s", scores.protocol, path)
         return {"sem_seg": scores.as_results()}
+
+    def _evaluate_boundaries(self) -> dict[str, dict[str, float]]:
+        """Score and log the boundaries of all images, if that is asked for. Every process has to
+        call this."""
+        if self._boundary_metric is None:
+            return {}
+        metric = merge_over_processes(self._boundary_metric)
+        if metric is None:
+            return {}
+        scores = metric.compute()
+        if not any(scores.num_ground_truth.values()):
+            return {}
+        logger.info("%s", scores)
+        return {"sem_seg_boundary": scores.as_results()}
 
 
 def image_id_of(input_: dict[str, Any]) -> Hashable:
