@@ -15,7 +15,7 @@ ANY_PYTHON = $(shell for python in $(PYTHON) python3 python python3.14 python3.1
 	print(sys.executable)' 2>/dev/null && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint environment
+.PHONY: help setup demo test soak bench lint environment
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\): *[a-z]* *## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data 
 
 test: environment  ## run the tests
 	$(VENV_PYTHON) -m pytest -q
+
+soak: environment  ## kill a training 20 times, resume it, and compare to the last bit (10 minutes)
+	$(VENV_PYTHON) tests/soak.py
 
 bench: environment  ## time scoring against the official scorers (10 minutes)
 	$(VENV_PYTHON) tools/benchmark.py evaluate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 import torch
 import yaml
 from detectron2.modeling import build_model
+from detectron2.utils.logger import setup_logger
 
 from segtron.config import load_config
 
@@ -34,6 +36,16 @@ TINY_MODEL = {
     "ROI_BOX_HEAD": {"NAME": "FastRCNNConvFCHead", "NUM_FC": 1, "FC_DIM": 16},
     "ROI_MASK_HEAD": {"NAME": "MaskRCNNConvUpsampleHead", "NUM_CONV": 1, "CONV_DIM": 8},
 }
+
+
+@pytest.fixture(autouse=True)
+def fresh_loggers() -> None:
+    """Loggers as a program starts with, whatever an earlier test's job made of them."""
+    setup_logger.cache_clear()
+    for name in ("fvcore", "detectron2", "segtron"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
 
 
 @pytest.fixture(scope="session")

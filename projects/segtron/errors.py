@@ -22,3 +22,11 @@ class UserError(Exception):
         in front (`torch._utils.ExceptionWrapper`); here everything but the sentence is dropped.
         """
         return str(self).rsplit(f"{type(self).__name__}: ", 1)[-1].strip()
+
+
+class UnreadableFileError(UserError):
+    """An image or a label file is missing, broken, too large to decode, or no image at all.
+
+    Training can do without it (DATALOADER.SKIP_UNREADABLE), other than with files that can be read
+    and contradict each other.
+    """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,8 @@ from typing import Any
 
 from segtron.errors import UserError
 
+# What `replacing` calls its temporary files.
+_TEMPORARY = re.compile(r"\..{0,40}-[0-9a-f]{12}(\.[^.]+)?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -42,6 +46,29 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left of `replacing` in a folder.
+
+    Nobody else may be writing there.
+    """
+    for path in folder.glob(".*"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a file that was renamed into a folder has its name after a power cut, too."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows has no such call
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Some network file systems know no syncing of folders.
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,77 @@ def test_the_sentence_of_the_process_that_failed_is_shown(tmp_path: Path) -> Non
         env=os.environ | environment,
     )
     assert done.stdout.strip() == "image b.png is truncated", done.stderr
+
+
+# One process waits for ever; what the other does comes from the command line.
+WAITING = """
+import os
+import signal
+import sys
+import time
+
+import torch.distributed as dist
+from segtron import command_line
+from segtron.engine import launch
+from segtron.engine.signals import Interrupted, StopNotice
+
+
+def work(how):
+    notice = StopNotice()
+    with notice.listening():
+        dist.barrier()
+        if dist.get_rank() == 1:
+            print("ready", flush=True)
+            if how == "is killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if how == "raises":
+                raise RuntimeError("a bug")
+        while how != "waits" or notice.signal_name is None:
+            time.sleep(0.05)
+        raise Interrupted
+
+
+def main():
+    launch(work, (sys.argv[1],), num_processes=2)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))
+"""
+
+
+def start_waiting(tmp_path: Path, how: str) -> subprocess.Popen:
+    script = tmp_path / "job.py"
+    script.write_text(WAITING)
+    return subprocess.Popen(
+        [sys.executable, str(script), how],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [("is killed", 2, "process 1 of the job was killed"), ("raises", 1, "RuntimeError: a bug")],
+)
+def test_nobody_waits_for_a_process_that_died(
+    tmp_path: Path, how: str, code: int, said: str
+) -> None:
+    process = start_waiting(tmp_path, how)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == code, stderr
+    assert said in stderr
+
+
+def test_a_clusters_notice_reaches_all_processes(tmp_path: Path) -> None:
+    process = start_waiting(tmp_path, "waits")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGUSR1)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == 75, stderr
+    assert "Traceback" not in stderr
 
 
 @pytest.mark.parametrize(

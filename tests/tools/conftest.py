@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import runpy
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detectron2.utils.logger import setup_logger
 
 from segtron.data.toytown import make_toytown
 
@@ -40,11 +38,6 @@ def run_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[Any, str]]:
     """Run a tool in this process, which spares it the imports; gives exit code and stderr."""
-    # Handlers of an earlier test write to its stdout, which is closed by now.
-    setup_logger.cache_clear()
-    for name in ("fvcore", "detectron2", "segtron"):
-        logging.getLogger(name).handlers.clear()
-
     def run_tool(tool: str, *args: Any) -> tuple[Any, str]:
         monkeypatch.setattr(sys, "argv", [tool, *map(str, args)])
         with pytest.raises(SystemExit) as ending:

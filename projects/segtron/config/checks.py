@@ -25,8 +25,11 @@ CHOICES = {
         "WarmupMultiStepLR",
         "WarmupCosineLR",
         "WarmupStepWithFixedGammaLR",
+        "WarmupPolyLR",
     ),
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
+    "TEST.BEST.MODE": ("", "max", "min"),
+    "SOLVER.AMP.PRECISION": ("bfloat16", "float16"),
     "MODEL.BACKBONE.FREEZE_AT": (0, 1, 2, 3, 4, 5),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN"),
@@ -35,6 +38,15 @@ CHOICES = {
 AT_LEAST = {
     "SOLVER.MAX_ITER": 1,
     "SOLVER.CHECKPOINT_PERIOD": 1,
+    "SOLVER.CHECKPOINTS_KEPT": 0,
+    "SOLVER.ACCUMULATE": 1,
+    "SOLVER.AVERAGE_LAST": 0,
+    "SOLVER.REFERENCE_BATCH_SIZE": 0,
+    "SOLVER.NUM_DECAYS": 0,
+    "TEST.EARLY_STOPPING.PATIENCE": 0,
+    "TEST.EARLY_STOPPING.MIN_DELTA": 0,
+    "LOG.PICTURES_PERIOD": 0,
+    "LOG.PICTURES_NUMBER": 1,
     "TEST.EVAL_PERIOD": 0,
     "DATALOADER.NUM_WORKERS": 0,
     "MODEL.ROI_HEADS.NUM_CLASSES": 1,
@@ -51,6 +63,7 @@ SHARES = (
     "INPUT.VERTICAL_FLIP_PROB",
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA",
     "TEST.BOUNDARY_RATIO",
+    "SOLVER.EMA.DECAY",
 )
 # Detectron2's switches for what Segtron's training path does not do. Refused, since a run that
 # leaves out what it was asked for would mislead.

@@ -15,6 +15,7 @@ def get_default_config() -> CfgNode:
     cfg = get_cfg()
     add_pointrend_config(cfg)
     _add_datasets(cfg)
+    _add_dataloader(cfg)
     _add_input(cfg)
     _add_model(cfg)
     _add_timm(cfg)
@@ -24,6 +25,11 @@ def get_default_config() -> CfgNode:
     _add_unet_encoder(cfg)
     _add_solver(cfg)
     _add_test(cfg)
+    _add_log(cfg)
+    # SEED (Detectron2's key), 0 or more, makes a training repeatable; below 0 a seed is drawn, and
+    # stands in OUTPUT_DIR/config.yaml. With DETERMINISTIC only algorithms are used whose results
+    # are the same every time, which on GPUs takes longer; on CPUs they are in any case.
+    cfg.DETERMINISTIC = False
     return cfg
 
 
@@ -42,6 +48,26 @@ def _add_datasets(cfg: CfgNode) -> None:
     cfg.DATASETS.THING_CLASSES = []
     # The same for the classes of semantic segmentation, which Detectron2 calls stuff.
     cfg.DATASETS.STUFF_CLASSES = []
+
+
+def _add_dataloader(cfg: CfgNode) -> None:
+    # What becomes of an image or label file that can't be read in a training: it ends it, or
+    # another image takes its place. Those left out are named in the log and counted
+    # (skipped_images in metrics.json).
+    cfg.DATALOADER.SKIP_UNREADABLE = False
+
+
+def _add_log(cfg: CfgNode) -> None:
+    cfg.LOG = CfgNode()
+    # Where metrics go besides the log and metrics.json: "tensorboard", "wandb", "mlflow". Each
+    # needs its package (pip install tensorboard wandb mlflow).
+    cfg.LOG.WRITERS = []
+    cfg.LOG.WANDB_PROJECT = "segtron"
+    cfg.LOG.MLFLOW_EXPERIMENT = "segtron"
+    # Every so many iterations draw what the model predicts for the first PICTURES_NUMBER images of
+    # the first set in DATASETS.TEST: OUTPUT_DIR/pictures/, and to the writers. 0 leaves it out.
+    cfg.LOG.PICTURES_PERIOD = 0
+    cfg.LOG.PICTURES_NUMBER = 4
 
 
 def _add_input(cfg: CfgNode) -> None:
@@ -63,6 +89,13 @@ def _add_model(cfg: CfgNode) -> None:
     # Keep images and features in memory with channels last (NHWC): the results are the same up to
     # rounding, and convolutions are faster on CPUs, and on GPUs in half precision.
     cfg.MODEL.CHANNELS_LAST = False
+    # Compute what the backbone's blocks keep for the backward pass a second time instead: about a
+    # third more time a step, for less memory.
+    cfg.MODEL.ACTIVATION_CHECKPOINTING = False
+    # Let torch.compile make backbone and semantic head faster in training. The first batch of each
+    # size takes minutes, so it pays with crops of one size and long trainings. Needs a C++ compiler
+    # on CPUs.
+    cfg.MODEL.COMPILE = False
 
 
 def _add_timm(cfg: CfgNode) -> None:
@@ -229,9 +262,58 @@ def _add_solver(cfg: CfgNode) -> None:
     # The backbone's learning rate, as a multiple of BASE_LR: below 1 where the backbone is trained
     # already and the rest starts from random weights.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
+    # The batch that BASE_LR is meant for: with another IMS_PER_BATCH the rate is in proportion to it
+    # (Goyal et al. 2017), with AdamW to its square root. 0 takes BASE_LR as it is.
+    cfg.SOLVER.REFERENCE_BATCH_SIZE = 0
+    # The learning rate of each stage of the backbone (stem, res2, ..., as FREEZE_AT counts them; the
+    # levels of a U-Net), as a multiple of that of the stage above it; the last stage has it once.
+    # 1.0: all alike.
+    cfg.SOLVER.LAYER_DECAY = 1.0
+    # Pairs of a regular expression and a factor: parameters in whose names it is found learn by
+    # that factor faster or slower, such as [["roi_heads", 2.0], ["\\.bias$", 0.5]]; all that match
+    # multiply.
+    cfg.SOLVER.LR_MULTIPLIERS = []
+    # LR_SCHEDULER_NAME WarmupPolyLR: the rate falls as (1 - progress) ** POLY_LR_POWER, to no less
+    # than POLY_LR_CONSTANT_ENDING of BASE_LR.
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    # SOLVER.AMP.ENABLED (Detectron2's key) computes matrix products and convolutions in 16 bits, on
+    # GPUs and CPUs: in "bfloat16", or in "float16" with scaled gradients (GPUs before Ampere).
+    cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    # Run each batch in so many equal parts, one after the other, and add their gradients up: a
+    # large batch in the memory of a small one. Equal to the large batch but for batch norm that
+    # isn't frozen, and losses that are no mean over images or pixels.
+    cfg.SOLVER.ACCUMULATE = 1
+    # Average the weights over the training: the average moves to the weights by 1 - DECAY a step.
+    # It is scored beside them (ema/segm/AP, ...) and saved as model_final_ema.pth.
+    cfg.SOLVER.EMA = CfgNode()
+    cfg.SOLVER.EMA.ENABLED = False
+    cfg.SOLVER.EMA.DECAY = 0.999
+    # Average the weights of so many of the last checkpoints when the training ends: they are scored
+    # (average/segm/AP, ...) and saved as model_average.pth. 0 leaves it out.
+    cfg.SOLVER.AVERAGE_LAST = 0
+    # How many of the checkpoints that are written every CHECKPOINT_PERIOD iterations stay, the
+    # newest; 0 for all.
+    cfg.SOLVER.CHECKPOINTS_KEPT = 0
 
 
 def _add_test(cfg: CfgNode) -> None:
+    # Compute the losses on the sets of DATASETS.TEST, too, at each evaluation
+    # (validation/total_loss, ...); it takes about as long as the evaluation itself.
+    cfg.TEST.VALIDATION_LOSS = False
+    # Keep the weights that scored best so far as model_best.pth. METRIC is any that an evaluation
+    # gives, such as "segm/AP" or "validation/total_loss"; "" takes the task's main one. MODE says
+    # which is better: "max", "min", or "" for the lesser one of losses, the larger one of scores.
+    cfg.TEST.BEST = CfgNode()
+    cfg.TEST.BEST.ENABLED = True
+    cfg.TEST.BEST.METRIC = ""
+    cfg.TEST.BEST.MODE = ""
+    # End the training when METRIC ("": that of TEST.BEST) hasn't become better by more than
+    # MIN_DELTA in PATIENCE evaluations; 0 trains to SOLVER.MAX_ITER.
+    cfg.TEST.EARLY_STOPPING = CfgNode()
+    cfg.TEST.EARLY_STOPPING.PATIENCE = 0
+    cfg.TEST.EARLY_STOPPING.METRIC = ""
+    cfg.TEST.EARLY_STOPPING.MIN_DELTA = 0.0
     # Lowest score that an instance needs to be drawn by the tools. It has no part in the scores:
     # MODEL.ROI_HEADS.SCORE_THRESH_TEST decides what is evaluated and saved.
     cfg.TEST.DRAW_SCORE_THRESH = 0.5

@@ -8,7 +8,7 @@ import numpy as np
 from detectron2.data import detection_utils
 from PIL import ExifTags, Image, ImageOps
 
-from segtron.errors import UserError
+from segtron.errors import UnreadableFileError, UserError
 
 # What Pillow raises for a file that is no image, ends too early or claims an absurd size.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -54,7 +54,7 @@ def read_image(path: str | Path, format: str) -> np.ndarray:
 
 def _check_pixels(what: str, image: Image.Image, path: str | Path) -> None:
     if image.width * image.height > MAX_PIXELS:
-        raise UserError(
+        raise UnreadableFileError(
             f"{what} {path} has {image.width} x {image.height} pixels, more than the "
             f"{MAX_PIXELS:,} that are read at most; cut it into pieces or make it smaller"
         )
@@ -192,8 +192,8 @@ def _read_label_file(path: str | Path, mode: str | None) -> tuple[str, np.ndarra
     return own_mode, pixels
 
 
-def _unreadable(what: str, path: str | Path, error: Exception) -> UserError:
+def _unreadable(what: str, path: str | Path, error: Exception) -> UnreadableFileError:
     if isinstance(error, FileNotFoundError):
-        return UserError(f"{what} {path} does not exist; restore it or remove its entry")
+        return UnreadableFileError(f"{what} {path} does not exist; restore it or remove its entry")
     reason = " ".join(str(error).split()) or type(error).__name__
-    return UserError(f"{what} {path} cannot be read ({reason}); restore or remove it")
+    return UnreadableFileError(f"{what} {path} cannot be read ({reason}); restore or remove it")

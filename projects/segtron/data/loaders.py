@@ -9,17 +9,18 @@ from typing import Any
 
 import torch.utils.data
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetCatalog,
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
+from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
+from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 
+from segtron.data.aspect_ratio import group_by_aspect_ratio
 from segtron.data.detectron2_panoptic import complete_panoptic
 from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
+from segtron.data.repeat_factors import build_repeat_factors
+from segtron.data.training_loader import TrainingSamples, TrainLoader
+from segtron.data.training_stream import ProcessBatches, TrainingStream
+from segtron.data.watched_loader import MappedRecords, WatchedLoader
 from segtron.errors import UserError
 
 # What a model can learn from: how to call it, and fields of a standard dict, of which one will do.
@@ -119,25 +120,52 @@ def leaves_out_empty(cfg: CfgNode) -> bool:
     return cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and _SEM_SEG not in needed
 
 
-def build_train_loader(cfg: CfgNode) -> torch.utils.data.DataLoader:
+def build_train_loader(
+    cfg: CfgNode, *, seed: int | None = None, first_batch: int = 0
+) -> TrainLoader:
     """Endless shuffled batches of SOLVER.IMS_PER_BATCH images over all processes.
+
+    Each batch is a function of seed, number and data alone: one loader's batch is to the last bit
+    that of another one that starts later, whatever its DATALOADER.NUM_WORKERS; and several
+    processes share what one process gets.
+
+    Args:
+        cfg: a config.
+        seed: 0 or more, the same in all processes. Default: SEED, or a new one if that is negative.
+        first_batch: the number of the first batch, counted from 0. It starts at once: no image of
+            an earlier batch is read.
 
     Raises:
         UserError: see `load_dataset_dicts`; or the batch can't be shared by the processes evenly;
             or the data has other classes than the config, or not what the architecture learns
-            from.
+            from, or what DATALOADER.SAMPLER_TRAIN goes by. See also `WatchedLoader`.
     """
-    if cfg.SOLVER.IMS_PER_BATCH < 1 or cfg.SOLVER.IMS_PER_BATCH % comm.get_world_size():
+    batch_size, num_processes = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch_size < 1 or batch_size % num_processes:
         raise UserError(
-            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}, but {comm.get_world_size()} "
+            f"SOLVER.IMS_PER_BATCH is {batch_size}, but {num_processes} "
             "processes share a batch evenly; choose a multiple of that"
         )
     _check_classes(cfg, cfg.DATASETS.TRAIN)
-    dataset = load_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=leaves_out_empty(cfg))
-    check_learnable(cfg, dataset)
-    return build_detection_train_loader(
-        cfg, mapper=SegmentationMapper(cfg, is_train=True), dataset=dataset
+    records = load_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=leaves_out_empty(cfg))
+    check_learnable(cfg, records)
+    if seed is None:
+        seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+    skip_unreadable = cfg.DATALOADER.SKIP_UNREADABLE
+    groups = None
+    if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
+        groups = group_by_aspect_ratio(records, skip_unreadable=skip_unreadable)
+    stream = TrainingStream(build_repeat_factors(cfg, records, seed), batch_size, seed, groups)
+    samples = TrainingSamples(
+        records,
+        SegmentationMapper(cfg, is_train=True),
+        cfg.DATALOADER.NUM_WORKERS,
+        stream=stream,
+        seed=seed,
+        skip_unreadable=skip_unreadable,
     )
+    share = batch_size // num_processes
+    return TrainLoader(samples, ProcessBatches(stream, comm.get_rank(), share, first_batch))
 
 
 def check_learnable(cfg: CfgNode, records: Sequence[dict[str, Any]]) -> None:
@@ -157,11 +185,11 @@ def build_test_loader(cfg: CfgNode, name: str) -> torch.utils.data.DataLoader:
         UserError: see `load_dataset_dicts`; or the data has other classes than the config.
     """
     _check_classes(cfg, [name])
-    return build_detection_test_loader(
-        load_dataset_dicts([name], filter_empty=False),
-        mapper=SegmentationMapper(cfg, is_train=False),
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    records = load_dataset_dicts([name], filter_empty=False)
+    images = MappedRecords(
+        records, SegmentationMapper(cfg, is_train=False), cfg.DATALOADER.NUM_WORKERS
     )
+    return WatchedLoader(images, sampler=InferenceSampler(len(records)))
 
 
 def _check_has(

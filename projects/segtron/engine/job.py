@@ -17,15 +17,16 @@ from detectron2.utils.logger import setup_logger
 
 from segtron.config import load_config
 from segtron.data import build_test_loader
+from segtron.engine.checkpoints import resumable_checkpoints
 from segtron.engine.class_weights import fill_class_weights
-from segtron.engine.output_dir import check_writable, set_earlier_run_aside
+from segtron.engine.output_dir import check_writable, holds_run, set_earlier_run_aside
+from segtron.engine.randomness import choose_seed, use_deterministic_algorithms
 from segtron.engine.scoring import append_metrics, evaluate
 from segtron.engine.trainer import Trainer
 from segtron.errors import UserError
-from segtron.files import replacing
+from segtron.files import remove_leftovers, replacing
 from segtron.modeling.checkpoint import (
     choose_weights,
-    last_checkpoint,
     load_weights,
     with_weights,
 )
@@ -52,31 +53,57 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
         raise UserError("--resume goes on training and --eval-only does not train; choose one")
     _log_to_terminal()
     with _kept_log() as first_lines:
-        cfg = load_config(config_file, opts)
-        # A seed for each process, so that they don't augment alike.
-        seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + comm.get_rank())
+        cfg = _with_seed(load_config(config_file, opts), resume)
+        seed_all_rng(cfg.SEED + comm.get_rank())
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+        if cfg.DETERMINISTIC:
+            use_deterministic_algorithms()
         if eval_only:
             _evaluate(cfg, opts)
         else:
             _train(cfg, resume, first_lines)
 
 
+def _with_seed(cfg: CfgNode, resume: bool) -> CfgNode:
+    """A frozen copy of a config with a SEED of 0 or more, the same in all processes: its own, that
+    of the run that is resumed, or one that is drawn."""
+    seed = cfg.SEED
+    written = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    if resume and seed < 0 and written.is_file():
+        seed = load_config(written).SEED
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.SEED = choose_seed(seed)
+    cfg.freeze()
+    return cfg
+
+
 def _train(cfg: CfgNode, resume: bool, first_lines: MemoryHandler) -> None:
     output_dir = Path(cfg.OUTPUT_DIR)
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
-    last = last_checkpoint(output_dir) if resume else None
+    checkpoints = resumable_checkpoints(output_dir) if resume else []
+    if resume and not checkpoints:
+        if not holds_run(output_dir):
+            raise UserError(
+                f"nothing to resume: {output_dir} holds no run; leave --resume out to start a "
+                "training there"
+            )
+        logger.warning(
+            "The run in %s ended before its first checkpoint: it starts from the beginning.",
+            output_dir,
+        )
     # The config that is written keeps the device that was asked for, since it may be used on
     # another machine.
     cfg = fill_class_weights(cfg)
     here = resolve_device(cfg)
-    trainer = Trainer(here if last is None else with_weights(here, str(last)))
-    trainer.resume() if resume else trainer.load()
+    trainer = Trainer(with_weights(here, str(checkpoints[0])) if checkpoints else here, cfg.SEED)
+    trainer.resume(checkpoints) if checkpoints else trainer.load()
     # MODEL.WEIGHTS may lie in OUTPUT_DIR: nothing is moved before all have read it.
     comm.synchronize()
     with contextlib.ExitStack() as stack:
         if comm.is_main_process():
             check_writable(output_dir)
-            if not resume:
+            remove_leftovers(output_dir)
+            if not checkpoints:
                 stack.enter_context(set_earlier_run_aside(output_dir))
             write_config(cfg)
         comm.synchronize()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from detectron2.engine import launch as launch_processes
+import torch.multiprocessing as mp
 from detectron2.utils import comm
 
+from segtron.engine.signals import INTERRUPTED_EXIT_CODE, SIGNALS, Interrupted
 from segtron.errors import UserError
+
+# How long processes may take to end by themselves when one has failed, and to obey SIGTERM then.
+_GRACE_SECONDS = 5
 
 
 def launch(
@@ -38,7 +44,8 @@ def launch(
 
     Raises:
         UserError: more processes than GPUs, or several machines without a `dist_url`, or with one
-            that is none; or what `function` raised as one.
+            that is none; or what `function` raised as one, or a process was killed.
+        Interrupted: the job was asked to stop.
     """
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ and "LOCAL_RANK" in os.environ:
         _join_torchrun(function, args)
@@ -55,21 +62,87 @@ def launch(
         raise UserError("several machines need --dist-url tcp://HOST:PORT, the same on all of them")
     if dist_url is not None and not dist_url.startswith(("tcp://", "file://")):
         raise UserError(f"--dist-url {dist_url} is no address; it looks like tcp://HOST:PORT")
+    if num_processes * num_machines == 1:
+        function(*args)
+        return
+    if dist_url is None:
+        dist_url = f"tcp://127.0.0.1:{_free_port()}"
+    _run_processes(
+        _join_machine, (function, args, num_processes, num_machines, machine_rank, dist_url)
+    )
+
+
+def _run_processes(worker: Callable[..., None], args: tuple[Any, ...]) -> None:
+    """Run `worker(local_rank, *args)` in processes until all have ended, or one has failed.
+
+    Notices of a cluster are passed on to the processes. When one fails, the others get a moment to
+    end by themselves, and are killed then, so that nothing waits for what never comes.
+    """
+    num_processes = args[2]
+    context = mp.start_processes(worker, args, num_processes, join=False)
+
+    def pass_on(number: int, _: object) -> None:
+        for process in context.processes:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
-        launch_processes(
-            _call_with_its_share,
-            num_processes,
-            num_machines,
-            machine_rank,
-            dist_url or "auto",
-            (function, args, num_processes),
-        )
-    except torch.multiprocessing.ProcessRaisedException as error:
+        while not context.join(grace_period=_GRACE_SECONDS):
+            pass
+    except mp.ProcessRaisedException as error:
         # It carries the other process's traceback as text.
         _, user_error, sentence = str(error).rpartition(f"{UserError.__name__}: ")
         if user_error:
             raise UserError(sentence.strip()) from error
         raise
+    except mp.ProcessExitedException as error:
+        if error.exit_code == INTERRUPTED_EXIT_CODE:
+            raise Interrupted from error
+        if error.signal_name == signal.SIGKILL.name:
+            raise UserError(
+                f"process {error.error_index} of the job was killed, and so the others are ended; "
+                "if it was for memory, lower SOLVER.IMS_PER_BATCH or DATALOADER.NUM_WORKERS"
+            ) from error
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _join_machine(
+    local_rank: int,
+    function: Callable[..., None],
+    args: tuple[Any, ...],
+    num_processes: int,
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str,
+) -> None:
+    """What a process does that `launch` started."""
+    _join_group(
+        local_rank,
+        num_processes,
+        init_method=dist_url,
+        rank=machine_rank * num_processes + local_rank,
+        world_size=num_processes * num_machines,
+    )
+    _call_with_its_share(function, args, num_processes)
+
+
+def _join_group(local_rank: int, processes_here: int, **group: Any) -> None:
+    """Join the job's processes, over NCCL on GPUs and over gloo on CPUs."""
+    on_gpus = torch.cuda.is_available()
+    if on_gpus:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if on_gpus else "gloo", **group)
+    comm.create_local_process_group(processes_here)
 
 
 def _call_with_its_share(
@@ -78,7 +151,11 @@ def _call_with_its_share(
     """Call `function` with a fair share of the machine's cores."""
     if processes_here > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes_here))
-    function(*args)
+    try:
+        function(*args)
+    except UserError as error:
+        # Under the one name by which it is known when it comes from another process.
+        raise UserError(error.sentence) from error
     # Not when it fails: the other processes would fail as well, for want of this one, and perhaps
     # end before it. The error that is shown is that of the first to end.
     if dist.is_initialized():
@@ -95,7 +172,5 @@ def _join_torchrun(function: Callable[..., None], args: tuple[Any, ...]) -> None
                 f"torchrun started {processes_here} processes, but this machine has {gpus} GPUs; "
                 f"give it --nproc-per-node {gpus}"
             )
-        torch.cuda.set_device(local_rank)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    comm.create_local_process_group(processes_here)
+    _join_group(local_rank, processes_here)
     _call_with_its_share(function, args, processes_here)

@@ -22,6 +22,12 @@ _RUN_FILES = (
     "log.txt*",
     *(chart.file_name for chart in CHARTS),
     "inference",
+    "inference_ema",
+    "inference_average",
+    "pictures",
+    "tensorboard",
+    "run.json",
+    "run*.patch",
     "visualizations",
 )
 
@@ -51,7 +57,7 @@ def set_earlier_run_aside(output_dir: Path) -> Iterator[None]:
     first checkpoint, the earlier one comes back to its place and the failed one goes into
     `failed_run_<n>`.
     """
-    if not _holds_run(output_dir):
+    if not holds_run(output_dir):
         yield
         return
     aside = _move_run(output_dir, _next_folder(output_dir, "earlier_run"))
@@ -67,7 +73,8 @@ def set_earlier_run_aside(output_dir: Path) -> Iterator[None]:
         raise
 
 
-def _holds_run(folder: Path) -> bool:
+def holds_run(folder: Path) -> bool:
+    """Whether a training has written something there, be it without a checkpoint."""
     return any((folder / name).exists() for name in ("metrics.json", "last_checkpoint"))
 
 

@@ -24,23 +24,31 @@ from segtron.visualization.score_pictures import draw_scores
 logger = logging.getLogger(__name__)
 
 
-def inference_dir(cfg: CfgNode, dataset_name: str) -> Path:
+INFERENCE_DIR = "inference"
+
+
+def inference_dir(cfg: CfgNode, dataset_name: str, folder: str = INFERENCE_DIR) -> Path:
     """The folder of a data set's predictions in OUTPUT_DIR."""
-    return Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
+    return Path(cfg.OUTPUT_DIR) / folder / dataset_name
 
 
 def evaluate(
     cfg: CfgNode,
     model: nn.Module,
     test_loaders: dict[str, torch.utils.data.DataLoader],
+    *,
+    folder: str = INFERENCE_DIR,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Score a model on data sets, save its predictions below OUTPUT_DIR/inference, and log what
-    time the model took, and what time the scoring.
+    """Score a model on data sets, save its predictions, and log what time the model took, and what
+    time the scoring.
 
     Args:
         cfg: the config.
         model: left in the mode that it was in.
         test_loaders: a loader for each data set's name.
+        folder: of the predictions, in OUTPUT_DIR.
+        before_batch: called before each batch; what it raises ends the evaluation.
 
     Returns:
         On the main process, metrics in percent by task and name, `{"segm": {"AP": …}}`; with
@@ -49,11 +57,11 @@ def evaluate(
     model = prepare_for_inference(cfg, model)
     results = {}
     for name, loader in test_loaders.items():
-        folder = inference_dir(cfg, name)
-        timed = TimedEvaluator(build_evaluators(cfg, name, folder))
+        predictions_dir = inference_dir(cfg, name, folder)
+        timed = TimedEvaluator(build_evaluators(cfg, name, predictions_dir), before_batch)
         results[name] = inference_on_dataset(model, loader, timed, callbacks=timed.callbacks)
         if comm.is_main_process():
-            draw_scores(folder)
+            draw_scores(predictions_dir)
         timed.stop()
         logger.info("%s: %s", name, timed)
     if not comm.is_main_process():
@@ -69,18 +77,22 @@ class TimedEvaluator(DatasetEvaluator):
         num_images: that this process has seen.
     """
 
-    def __init__(self, evaluator: DatasetEvaluator) -> None:
+    def __init__(
+        self, evaluator: DatasetEvaluator, before_batch: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Args:
             evaluator: what scores.
+            before_batch: called before each batch.
         """
         self._evaluator = evaluator
+        self._before_batch = before_batch
         self.reset()
 
     @property
     def callbacks(self) -> dict[str, Callable[[], None]]:
         """For Detectron2's `inference_on_dataset`."""
-        return {"before_inference": lambda: self._ends("loading")}
+        return {"before_inference": self._starts_inference}
 
     def reset(self) -> None:
         self._evaluator.reset()
@@ -104,6 +116,10 @@ class TimedEvaluator(DatasetEvaluator):
     def stop(self) -> None:
         """Count what came after `evaluate` as scoring."""
         self._ends("scoring")
+
+    def _starts_inference(self) -> None:
+        self._ends("loading")
+        self._before_batch()
 
     def _ends(self, what: str) -> None:
         now = time.perf_counter()

@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import logging
 import warnings
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.utils.data
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, hooks
-from detectron2.engine.defaults import AMPTrainer
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase, hooks, train_loop
+from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from detectron2.utils.events import JSONWriter
+from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segtron.data import build_test_loader, build_train_loader
-from segtron.engine.hooks import CurvePlotter
+from segtron.data.validation import build_validation_loader
+from segtron.engine.averaging import AVERAGE_CHECKPOINT, write_average
+from segtron.engine.best import build_best_checkpoint, build_early_stopping
+from segtron.engine.checkpoints import FINAL, Checkpoints
+from segtron.engine.ema import WeightAverage
+from segtron.engine.hooks import CurvePlotter, Evaluation, LeaveOnNotice, RecentScalars
 from segtron.engine.optimizer import build_optimizer
-from segtron.engine.progress import ProgressWriter
+from segtron.engine.schedule import build_lr_scheduler
 from segtron.engine.scoring import evaluate, inference_dir
+from segtron.engine.signals import Interrupted, StopNotice
+from segtron.engine.step import TrainingStep
+from segtron.engine.validation_loss import validation_results
+from segtron.engine.writers import WriteEvents, build_writers, check_writers
 from segtron.errors import UserError
 from segtron.evaluation import build_evaluators
-from segtron.modeling.build import build_model
-from segtron.modeling.checkpoint import Checkpointer, load_weights
+from segtron.modeling.build import build_model, compile_parts
+from segtron.modeling.checkpoint import (
+    Checkpointer,
+    DamagedCheckpointError,
+    load_weights,
+    write_checkpoint,
+)
 
 logger = logging.getLogger(__name__)
 
 # Iterations between two lines of metrics.json, and between two refreshes of the live line.
 _METRICS_PERIOD = 20
+
+# What SOLVER.AMP.PRECISION can be.
+PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+# Where, in OUTPUT_DIR, the predictions of averaged weights go.
+AVERAGE_DIR = "inference_ema"
 
 # Backbones whose weights come from MODEL.WEIGHTS only.
 RESNETS = ("build_resnet_backbone", "build_resnet_fpn_backbone")
@@ -41,15 +64,21 @@ RESNETS = ("build_resnet_backbone", "build_resnet_fpn_backbone")
 class Trainer(DefaultTrainer):
     """Detectron2's trainer on Segtron's data, evaluators and checkpoints, on GPUs and on CPUs.
 
-    Building one reads the data, builds the model and writes nothing, so that whatever is wrong with
-    a config shows before an OUTPUT_DIR is touched. Then call `resume` or `load`, then `train`.
+    Building one builds the model, reads the validation data and writes nothing. Call `resume` or
+    `load`, which also read the training data, then `train`: so whatever is wrong with a config
+    shows before an OUTPUT_DIR is touched.
+
+    A training that is resumed goes on as if it had not been interrupted, to the last bit where
+    arithmetic is repeatable (one process on a CPU): what it draws at random follows from the seed
+    and the iteration alone, and a checkpoint holds the rest.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
-        """Build everything that a training needs.
+    def __init__(self, cfg: CfgNode, seed: int) -> None:
+        """Build everything that a training needs but its data.
 
         Args:
             cfg: a frozen config, its device resolved.
+            seed: of the job, the same in all processes, 0 or more.
 
         Raises:
             UserError: data is missing or unfit.
@@ -57,27 +86,55 @@ class Trainer(DefaultTrainer):
         # Not DefaultTrainer's constructor: it can't wrap a model on a CPU for several processes.
         TrainerBase.__init__(self)
         cfg = self.auto_scale_workers(cfg, comm.get_world_size())
-        data_loader = self.build_train_loader(cfg)
+        _check_parts(cfg)
         # Now, so that a validation set that is missing, or that nothing can score, doesn't show
         # after hours of training.
         self.test_loaders = {name: build_test_loader(cfg, name) for name in cfg.DATASETS.TEST}
         for name in cfg.DATASETS.TEST:
             self.build_evaluator(cfg, name)
+        check_writers(cfg.LOG.WRITERS)
+        self.validation_loaders = (
+            {name: build_validation_loader(cfg, name) for name in cfg.DATASETS.TEST}
+            if cfg.TEST.VALIDATION_LOSS
+            else {}
+        )
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        self._trainer = _step_of(cfg)(_distribute(model), data_loader, optimizer)
+        if cfg.MODEL.COMPILE:
+            compile_parts(model)
+        self._notice = StopNotice()
+        self._trainer = TrainingStep(
+            _distribute(model),
+            (),  # the data comes when it is known with which batch it starts
+            optimizer,
+            seed=seed,
+            precision=_precision(cfg),
+            num_parts=cfg.SOLVER.ACCUMULATE,
+            notice=self._notice,
+        )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        self._seed = seed
+        self._stop_reason: str | None = None
+        self.average = (
+            WeightAverage(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.ENABLED else None
+        )
+        self.checkpoints = Checkpoints(
+            self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.CHECKPOINTS_KEPT
+        )
+        self.evaluation = (
+            Evaluation(cfg.TEST.EVAL_PERIOD, self._evaluate) if cfg.DATASETS.TEST else None
+        )
         self.register_hooks(self.build_hooks())
 
     def load(self) -> None:
         """Start from MODEL.WEIGHTS, if there are any; layers that do not fit start anew, by name.
 
         Raises:
-            UserError: the weights can't be loaded.
+            UserError: the weights can't be loaded, or the training data is missing or unfit.
         """
         if self.cfg.MODEL.WEIGHTS:
             load_weights(
@@ -93,92 +150,229 @@ class Trainer(DefaultTrainer):
                 "The ResNet starts from random weights, of which a part is frozen, and will hardly "
                 "learn; give MODEL.WEIGHTS, or set MODEL.RESNETS.NORM BN MODEL.BACKBONE.FREEZE_AT 0"
             )
+        self._read_data()
 
-    def resume(self) -> None:
-        """Go on from OUTPUT_DIR's last checkpoint: weights, optimizer, schedule, iteration.
+    def resume(self, checkpoints: Sequence[Path]) -> None:
+        """Go on from a checkpoint: weights, optimizer, schedule, iteration, and all else.
+
+        Args:
+            checkpoints: the first of them that is whole is taken.
 
         Raises:
-            UserError: there is none, it can't be loaded, or it holds weights only.
+            UserError: none is whole, it doesn't fit the model, or it holds weights only; or the
+                training data is missing or unfit.
         """
-        if not self.checkpointer.has_checkpoint():
-            raise UserError(
-                f"nothing to resume: {self.cfg.OUTPUT_DIR} holds no last_checkpoint; "
-                "leave --resume out to start a training there"
-            )
-        checkpoint = self.checkpointer.get_checkpoint_file()
         self.iter = -1
-        self.checkpointer.load(checkpoint)
+        checkpoint = self._load_first_whole(checkpoints)
         if self.iter < 0:
             raise UserError(
                 f"nothing to resume: {checkpoint} holds weights, but not how far a training was; "
                 f"start a new one from it with MODEL.WEIGHTS {checkpoint}"
             )
         self.start_iter = self.iter + 1
+        self._read_data()
+
+    def _load_first_whole(self, checkpoints: Sequence[Path]) -> Path:
+        for checkpoint, before in itertools.zip_longest(checkpoints, checkpoints[1:]):
+            try:
+                self.checkpointer.load(str(checkpoint))
+                return checkpoint
+            except DamagedCheckpointError as error:
+                if before is None:
+                    raise
+                logger.warning("%s. Going on from %s instead.", error.sentence, before)
+        raise ValueError("no checkpoints")
+
+    def _read_data(self) -> None:
+        self._trainer.data_loader = build_train_loader(
+            self.cfg, seed=self._seed, first_batch=self.start_iter
+        )
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a process of the job got a notice to stop, known to all since the last step."""
+        return self._trainer.is_interrupted
+
+    def latest_results(self) -> tuple[int, dict[str, float]] | None:
+        """The last evaluation's iteration and flat results, in every process; None before."""
+        return None if self.evaluation is None else self.evaluation.latest
+
+    def stop_training(self, reason: str) -> None:
+        """End the training after this iteration, in good order. Every process has to call this."""
+        self._stop_reason = reason
 
     def train(self) -> None:
-        """Train to SOLVER.MAX_ITER; write metrics, checkpoints, predictions and curves."""
+        """Train to SOLVER.MAX_ITER; write metrics, checkpoints, predictions and curves.
+
+        Raises:
+            Interrupted: a cluster's notice came; there is a checkpoint to go on from.
+        """
         if comm.is_main_process():
             output_dir = Path(self.cfg.OUTPUT_DIR)
-            writers = [
-                ProgressWriter(self.max_iter, self.cfg.SOLVER.IMS_PER_BATCH),
-                JSONWriter(str(output_dir / "metrics.json")),
-            ]
             # The last of all hooks, so that they see what the evaluation found. Not before now,
             # since a writer opens its file at once.
-            self.register_hooks(
-                [hooks.PeriodicWriter(writers, period=_METRICS_PERIOD), CurvePlotter(output_dir)]
+            # What came after the checkpoint in its iteration is done, and written, again.
+            last_iteration = self.start_iter - 2 if self.start_iter else None
+            writers = build_writers(self.cfg, output_dir, last_iteration=last_iteration)
+            self.register_hooks([WriteEvents(writers, _METRICS_PERIOD), CurvePlotter(output_dir)])
+        self.iter = self.start_iter
+        logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
+        with EventStorage(self.start_iter) as self.storage, self._notice.listening():
+            try:
+                self.before_train()
+                self._finish_last_iteration()
+                while self.iter < self.max_iter and self._stop_reason is None:
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    self.iter += 1
+                if self._stop_reason is not None:
+                    self._stop_early()
+                self._save_averages()
+            except Exception:
+                logging.getLogger(train_loop.__name__).exception("Exception during training:")
+                raise
+            finally:
+                self.after_train()
+        if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
+            verify_results(self.cfg, self._last_eval_results)
+
+    def _finish_last_iteration(self) -> None:
+        """Do what came after the checkpoint that the training goes on from, in its iteration."""
+        if self.start_iter == 0:
+            return
+        self.iter = self.storage.iter = self.start_iter - 1
+        for hook in self._hooks[self._hooks.index(self.checkpoints) + 1 :]:
+            hook.after_step()
+        self.iter = self.storage.iter = self.start_iter
+
+    def _stop_early(self) -> None:
+        logger.info("The training ends at iteration %d: %s", self.iter, self._stop_reason)
+        self.iter -= 1  # the last that was trained
+        self.checkpoints.write_final()
+        self.iter += 1
+
+    def _save_averages(self) -> None:
+        """Save what SOLVER.EMA and SOLVER.AVERAGE_LAST average, and score the latter."""
+        output_dir = Path(self.cfg.OUTPUT_DIR)
+        if self.average is not None and comm.is_main_process():
+            path = output_dir / f"{FINAL}_ema.pth"
+            write_checkpoint(path, {"model": self.average.model.state_dict()})
+            logger.info("The averaged weights are in %s", path)
+        if self.cfg.SOLVER.AVERAGE_LAST:
+            if comm.is_main_process():
+                write_average(output_dir, self.cfg.SOLVER.AVERAGE_LAST)
+            comm.synchronize()
+            self._score_average_of_checkpoints(output_dir / AVERAGE_CHECKPOINT)
+
+    def _score_average_of_checkpoints(self, path: Path) -> None:
+        if not self.test_loaders:
+            return
+        # A copy, for the model has the weights of the last iteration.
+        model = copy.deepcopy(self.checkpointer.model)
+        load_weights(model, str(path), strict=True)
+        results = evaluate(self.cfg, model, self.test_loaders, folder="inference_average")
+        if comm.is_main_process():
+            self.storage.put_scalars(
+                **flatten_results_dict({"average": results}),
+                smoothing_hint=False,
+                cur_iter=self.max_iter,
             )
-        super().train()
 
     def run_step(self) -> None:
         """Train on one batch.
 
         Raises:
-            UserError: the loss is no longer finite; or, with several processes, a part of the model
-                has no part in it.
+            UserError: the loss is no longer finite; or memory is used up; or, with several
+                processes, a part of the model has no part in the loss.
         """
         try:
             super().run_step()
+        except FloatingPointError as error:
+            raise UserError(
+                f"{error}; lower SOLVER.BASE_LR (now {self.cfg.SOLVER.BASE_LR}), lengthen "
+                "SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+            ) from error
         except RuntimeError as error:
-            # What DistributedDataParallel says of parameters that it waits for in vain.
-            if "did not receive grad" not in str(error):
+            sentence = self._explain(error)
+            if sentence is None:
                 raise
+            raise UserError(sentence) from error
+
+    def _explain(self, error: RuntimeError) -> str | None:
+        """What the user can do about an error of PyTorch's, None where that isn't known."""
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+            return (
+                f"memory is used up at iteration {self.iter} ({text.splitlines()[0]}); lower "
+                f"SOLVER.IMS_PER_BATCH (now {self.cfg.SOLVER.IMS_PER_BATCH}) or raise "
+                f"SOLVER.ACCUMULATE (now {self.cfg.SOLVER.ACCUMULATE}), make images smaller "
+                "(INPUT.MIN_SIZE_TRAIN, INPUT.MAX_SIZE_TRAIN, INPUT.CROP), or set "
+                "MODEL.ACTIVATION_CHECKPOINTING or SOLVER.AMP.ENABLED True"
+            )
+        # What DistributedDataParallel says of parameters that it waits for in vain.
+        if "did not receive grad" in text:
             idle = [
                 name
                 for name, parameter in self.model.named_parameters()
                 if parameter.requires_grad and parameter.grad is None
             ]
-            raise UserError(
+            return (
                 f"{len(idle)} of the model's tensors have no part in the loss, first of them "
                 f"{idle[0].removeprefix('module.')}, which several processes can't train; let the "
                 "backbone end with the coarsest feature that is used (OUT_FEATURES, "
                 "UNET_ENCODER.CHANNELS)"
-            ) from error
-        except FloatingPointError as error:
-            raise UserError(
-                f"the loss became infinite or NaN at iteration {self.iter}; lower SOLVER.BASE_LR "
-                f"(now {self.cfg.SOLVER.BASE_LR}), lengthen SOLVER.WARMUP_ITERS or set "
-                "SOLVER.CLIP_GRADIENTS.ENABLED True"
-            ) from error
+            )
+        return None
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Timing, schedule, checkpoints and evaluation, in the order in which they run."""
-        cfg = self.cfg
-        built: list[HookBase | None] = [hooks.IterationTimer(), hooks.LRScheduler()]
-        if comm.is_main_process():
-            built.append(
-                hooks.PeriodicCheckpointer(self.checkpointer, cfg.SOLVER.CHECKPOINT_PERIOD)
-            )
-        if cfg.DATASETS.TEST:
-            # After the checkpoint, so that one is there if the evaluation fails.
-            built.append(hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate))
-        return built
+        """Timing, schedule, averages, checkpoints and evaluation, in the order in which they run.
+
+        What comes after the checkpoints is done again when a training is resumed.
+        """
+        return [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            RecentScalars(),
+            self.average,
+            self.checkpoints,
+            LeaveOnNotice(),
+            self.evaluation,
+            build_best_checkpoint(self.cfg, self._scored_weights),
+            build_early_stopping(self.cfg),
+        ]
+
+    def _scored_weights(self, metric: str) -> dict[str, torch.Tensor]:
+        """The weights that a result is about."""
+        is_average = self.average is not None and metric.startswith("ema/")
+        model = self.average.model if is_average else self.checkpointer.model
+        return model.state_dict()
 
     def _evaluate(self) -> dict[str, Any]:
         _share_buffers(self.model)
+        results = evaluate(
+            self.cfg, self.model, self.test_loaders, before_batch=self._leave_if_alone
+        )
+        if self.average is not None:
+            averaged = evaluate(
+                self.cfg,
+                self.average.model,
+                self.test_loaders,
+                folder=AVERAGE_DIR,
+                before_batch=self._leave_if_alone,
+            )
+            results |= {"ema": averaged} if averaged else {}
+        if self.validation_loaders:
+            results |= validation_results(self.model, self.validation_loaders)
         # Under the name by which DefaultTrainer looks for it, to hold it to TEST.EXPECTED_RESULTS.
-        self._last_eval_results = evaluate(self.cfg, self.model, self.test_loaders)
-        return self._last_eval_results
+        self._last_eval_results = results
+        return results
+
+    def _leave_if_alone(self) -> None:
+        """In an evaluation a process can leave at once, if no other one waits for it."""
+        if self._notice.signal_name is not None and comm.get_world_size() == 1:
+            self.checkpoints.write()
+            raise Interrupted
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -200,6 +394,13 @@ class Trainer(DefaultTrainer):
         return build_optimizer(cfg, model)
 
     @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """See `segtron.engine.schedule.build_lr_scheduler`."""
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> torch.utils.data.DataLoader:
         """See `segtron.data.build_train_loader`."""
         return build_train_loader(cfg)
@@ -215,13 +416,30 @@ class Trainer(DefaultTrainer):
         return build_evaluators(cfg, dataset_name, inference_dir(cfg, dataset_name))
 
 
-def _step_of(cfg: CfgNode) -> type[SimpleTrainer]:
+def _precision(cfg: CfgNode) -> torch.dtype:
     if not cfg.SOLVER.AMP.ENABLED:
-        return SimpleTrainer
-    if cfg.MODEL.DEVICE.startswith("cuda"):
-        return AMPTrainer
-    logger.warning("SOLVER.AMP.ENABLED has no effect on the CPU: training in float32.")
-    return SimpleTrainer
+        return torch.float32
+    precision = PRECISIONS[cfg.SOLVER.AMP.PRECISION]
+    if (
+        precision == torch.bfloat16
+        and cfg.MODEL.DEVICE.startswith("cuda")
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise UserError(
+            f"SOLVER.AMP.PRECISION is bfloat16, which {torch.cuda.get_device_name()} can't compute "
+            "with; set it to float16"
+        )
+    return precision
+
+
+def _check_parts(cfg: CfgNode) -> None:
+    each = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()
+    if each % cfg.SOLVER.ACCUMULATE:
+        raise UserError(
+            f"SOLVER.ACCUMULATE is {cfg.SOLVER.ACCUMULATE}, but the {each} images of a process "
+            f"(SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} over {comm.get_world_size()}) can't "
+            "be run in so many equal parts"
+        )
 
 
 def _distribute(model: nn.Module) -> nn.Module:

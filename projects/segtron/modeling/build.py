@@ -23,6 +23,7 @@ from fvcore.common.registry import Registry
 from torch import nn
 
 from segtron.errors import UserError
+from segtron.modeling.activation_checkpointing import checkpoint_activations
 
 # The key that names an entry of each registry.
 KEYS: dict[str, Registry] = {
@@ -39,7 +40,8 @@ KEYS: dict[str, Registry] = {
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
-    """Build a config's model on its device, in the memory format that MODEL.CHANNELS_LAST asks for.
+    """Build a config's model on its device, in the memory format that MODEL.CHANNELS_LAST asks for,
+    with activations computed again where MODEL.ACTIVATION_CHECKPOINTING says so.
 
     Weights are as the layers and the backbone initialize them; MODEL.WEIGHTS is not loaded.
 
@@ -63,7 +65,20 @@ def build_model(cfg: CfgNode) -> nn.Module:
             f"the model can't be built, since its MODEL keys don't go together: "
             f"{' '.join(str(error).split())}"
         ) from error
+    if cfg.MODEL.ACTIVATION_CHECKPOINTING:
+        checkpoint_activations(model.backbone)
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else model
+
+
+def compile_parts(model: nn.Module) -> None:
+    """Let `torch.compile` make the convolutional parts faster, backbone and semantic head.
+
+    In place. What works on lists of instances, of another length for each image, would be compiled
+    again and again. The first batch of each size takes minutes.
+    """
+    for name in ("backbone", "sem_seg_head"):
+        if hasattr(model, name):
+            getattr(model, name).compile()
 
 
 def _unknown_part(name: str, registry_name: str) -> UserError:

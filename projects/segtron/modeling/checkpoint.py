@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from detectron2.utils.file_io import PathManager
 from torch import nn
 
 from segtron.errors import UserError
-from segtron.files import replacing
+from segtron.files import replacing, sync_folder
 from segtron.modeling.torchvision_weights import (
     is_torchvision_resnet,
     take_backbone,
@@ -53,6 +53,10 @@ _CLASS_LAYERS = (
 )
 
 
+class DamagedCheckpointError(UserError):
+    """A file that is no whole checkpoint, as one that was cut off."""
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     """Unpickles arrays and plain values; refuses everything that a pickle could call."""
 
@@ -84,11 +88,18 @@ class Checkpointer(DetectionCheckpointer):
             UserError: the file is missing, can't be downloaded, is no checkpoint, would run code,
                 or doesn't fit the model.
         """
+        # Detectron2 leaves it as it was when a file could not be read, and then reads no other.
+        self._parsed_url_during_load = None
         with _naming(path):
             return super().load(fetch(path), checkpointables=checkpointables)
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write `name`.pth, whole or not at all, and let `last_checkpoint` name it."""
+        """Write `name`.pth, whole or not at all, and let `last_checkpoint` name it.
+
+        Raises:
+            UserError: there is no space left, or the folder can't be written to. What was there
+                before stays, and `last_checkpoint` names it.
+        """
         if not self.save_dir or not self.save_to_disk:
             return
         data = {"model": self.model.state_dict()}
@@ -96,16 +107,15 @@ class Checkpointer(DetectionCheckpointer):
         data |= kwargs
         target = Path(self.save_dir) / f"{name}.pth"
         logger.info("Saving checkpoint to %s", target)
-        with replacing(target) as temporary, temporary.open("wb") as file:
-            torch.save(data, file)
-            file.flush()
-            os.fsync(file.fileno())
+        write_checkpoint(target, data)
         self.tag_last_checkpoint(target.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Let the file `last_checkpoint` name the newest checkpoint."""
-        with replacing(Path(self.save_dir) / "last_checkpoint") as temporary:
+        folder = Path(self.save_dir)
+        with replacing(folder / "last_checkpoint") as temporary:
             temporary.write_text(last_filename_basename)
+        sync_folder(folder)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         return read_checkpoint(Path(filename))
@@ -194,7 +204,7 @@ def _naming(path: str) -> Iterator[None]:
     except UserError as error:
         if path in str(error):
             raise
-        raise UserError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
 
 
 def fetch(path: str) -> str:
@@ -216,6 +226,29 @@ def fetch(path: str) -> str:
         ) from error
 
 
+def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what `read_checkpoint` reads, whole or not at all, so that it outlives a power cut.
+
+    Args:
+        path: a .pth.
+        content: "model" and whatever else, of tensors, numbers, strings and containers of them.
+
+    Raises:
+        UserError: there is no space left, or the folder can't be written to.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # What torch makes of a write that failed; the disk has said why.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint file as data: tensors, arrays, numbers, strings and containers of them.
 
@@ -224,13 +257,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         file holds.
 
     Raises:
-        UserError: it is no checkpoint, is truncated, or holds objects that would run code.
+        DamagedCheckpointError: it is truncated, or holds objects that would run code.
+        UserError: it is no checkpoint.
     """
     try:
         if path.suffix == ".pkl":
             content = _read_pickle(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
+            _check_sums(path)
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -247,7 +282,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:
         # torch explains at length how to switch its check off; the first sentence is enough.
         reason = " ".join(str(error).split()).split(". ")[0][:200]
-        raise UserError(
+        raise DamagedCheckpointError(
             f"{path} is not a checkpoint that can be loaded safely ({reason}); if it holds a whole "
             "model, save its state_dict() instead; if it was cut off, fetch or train it again"
         ) from error
@@ -263,6 +298,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} is not a checkpoint: its 'model' is no mapping of names to tensors"
         )
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """Make sure that what is in a checkpoint is what was written; torch doesn't look.
+
+    Raises:
+        BadZipFile: a part has another sum.
+    """
+    if zipfile.is_zipfile(path):  # what torch wrote before 2020 has no sums
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"{damaged} in it is damaged")
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from segtron.modeling.losses.brier import sem_seg_brier_score
 from segtron.modeling.losses.cross_entropy import sem_seg_cross_entropy
 from segtron.modeling.losses.dice import sem_seg_dice_loss
 from segtron.modeling.losses.focal import sem_seg_focal_loss
+from segtron.modeling.losses.labelled_pixels import pixel_weights
 from segtron.modeling.losses.lovasz import sem_seg_lovasz_softmax
 from segtron.modeling.losses.ohem import sem_seg_ohem_cross_entropy
 
@@ -32,6 +33,8 @@ TERMS: dict[str, Callable[..., torch.Tensor]] = {
 }
 # Those that weigh classes. Dice and Lovász-softmax give all classes the same part as they are.
 CLASS_WEIGHTED = frozenset({"cross_entropy", "ohem", "bce", "focal", "brier"})
+# Those that are (weighted) means over all labelled pixels of a batch.
+PIXEL_MEANS = frozenset({"cross_entropy", "bce", "focal", "brier"})
 
 
 class SemSegLoss(nn.Module):
@@ -89,6 +92,7 @@ class SemSegLoss(nn.Module):
             "ohem": {"threshold": ohem_threshold, "min_kept": ohem_min_kept},
             "focal": {"gamma": focal_gamma},
         }
+        self.ignore_value = ignore_value
         self.weights = {term: loss_weight * weight for term, weight in weights.items() if weight}
         self.terms = {
             term: partial(TERMS[term], ignore_value=ignore_value, **options.get(term, {}))
@@ -134,9 +138,42 @@ class SemSegLoss(nn.Module):
         losses = {}
         for term, loss in self.terms.items():
             given = {"class_weights": self.class_weights} if term in CLASS_WEIGHTED else {}
-            name = "loss_sem_seg" if term == "cross_entropy" else f"loss_sem_seg_{term}"
-            losses[name] = self.weights[term] * loss(logits, targets, **given)
+            losses[_name(term)] = self.weights[term] * loss(logits, targets, **given)
         return losses
+
+    def sizes(self, targets: Sequence[torch.Tensor]) -> dict[str, float]:
+        """What each term that is a mean over pixels is divided by: their number, or their weight.
+
+        Args:
+            targets: (H, W) int64 each, as in `forward`.
+
+        Returns:
+            Name of the loss -> number, 0 or more. Terms that are no such means are left out, and
+            `loss_sem_seg_aux`, the sum of all terms of an auxiliary head, unless all have one size.
+        """
+        sizes = {}
+        for term in self.terms:
+            if term in PIXEL_MEANS:
+                # The weights of binary problems are the same at every pixel.
+                by_class = self.class_weights if term != "bce" else None
+                sizes[_name(term)] = sum(
+                    float(
+                        pixel_weights(
+                            labels.to(by_class.device) if by_class is not None else labels,
+                            torch.float64,
+                            ignore_value=self.ignore_value,
+                            class_weights=by_class,
+                        ).sum()
+                    )
+                    for labels in targets
+                )
+        if len(sizes) == len(self.terms) and len(set(sizes.values())) == 1:
+            sizes["loss_sem_seg_aux"] = next(iter(sizes.values()))
+        return sizes
+
+
+def _name(term: str) -> str:
+    return "loss_sem_seg" if term == "cross_entropy" else f"loss_sem_seg_{term}"
 
 
 def _check_number(key: str, value: Any, largest: float = math.inf) -> None:

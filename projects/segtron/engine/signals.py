@@ -1,0 +1,50 @@
+"""A cluster's notice that a job will be ended: the training stops after the step that it is at."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What a process ends with when it was asked to stop and can go on later: EX_TEMPFAIL of sysexits.h,
+# "the user is invited to retry", on which a scheduler can requeue.
+INTERRUPTED_EXIT_CODE = 75
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(SystemExit):
+    """Ends the process with `INTERRUPTED_EXIT_CODE`; no error, and so no traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERRUPTED_EXIT_CODE)
+
+
+class StopNotice:
+    """Remembers that this process got a notice.
+
+    Attributes:
+        signal_name: such as "SIGTERM"; None as long as there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal_name: str | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Catch `SIGNALS` for the time of the block. A second one has its usual effect."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may
+            return
+        before = {number: signal.signal(number, self._remember) for number in SIGNALS}
+        self._before = before
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _remember(self, number: int, _: object) -> None:
+        self.signal_name = signal.Signals(number).name
+        signal.signal(number, self._before[number])

@@ -1,0 +1,99 @@
+"""Where a training's numbers and pictures go: the live line, metrics.json, and trackers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+from detectron2.utils.events import EventWriter
+
+from segtron.engine.best import BestValue
+from segtron.engine.metrics_file import MetricsFile
+from segtron.engine.progress import ProgressWriter
+from segtron.engine.trackers import TRACKERS, load_package
+from segtron.errors import UserError
+
+
+def check_writers(names: Sequence[str]) -> None:
+    """Make sure that what LOG.WRITERS names is known and installed.
+
+    Raises:
+        UserError: names what is known, or how to install what is missing.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UserError(f"LOG.WRITERS names {name!r}; known: {', '.join(TRACKERS)}")
+        load_package(name)
+
+
+def build_writers(
+    cfg: CfgNode, output_dir: Path, *, last_iteration: int | None
+) -> list[EventWriter]:
+    """The live line, what LOG.WRITERS names, and metrics.json.
+
+    Args:
+        cfg: of the training.
+        output_dir: gets their files.
+        last_iteration: of the checkpoint that the training goes on from; None for a new one.
+
+    Returns:
+        metrics.json comes last: what its lines tell of the others have got, too, whenever the
+        process is killed.
+
+    Raises:
+        UserError: see `check_writers`, `MetricsFile` and `WandbTracker`.
+    """
+    check_writers(cfg.LOG.WRITERS)
+    metrics_file = MetricsFile(output_dir / "metrics.json", last_iteration)
+    best = BestValue(cfg.TEST.BEST.METRIC if cfg.TEST.BEST.ENABLED else "", mode=cfg.TEST.BEST.MODE)
+    return [
+        ProgressWriter(
+            cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH, best=best, earlier=metrics_file.earlier
+        ),
+        *(
+            TRACKERS[name](cfg, output_dir, metrics_file.last_written, last_iteration is not None)
+            for name in dict.fromkeys(cfg.LOG.WRITERS)
+        ),
+        metrics_file,
+    ]
+
+
+class WriteEvents(HookBase):
+    """Lets writers write every so often, at each evaluation and after the last iteration.
+
+    A training that an exception ends writes nothing more, unlike with Detectron2's
+    `PeriodicWriter`: the uninterrupted training has no such line. After all have written, the event
+    storage's images are dropped. Comes after what evaluates and what puts images.
+    """
+
+    def __init__(self, writers: Sequence[EventWriter], period: int) -> None:
+        """
+        Args:
+            writers: all that should see the images.
+            period: iterations.
+        """
+        self._writers = writers
+        self._period = period
+
+    def after_step(self) -> None:
+        """Write if it is time."""
+        done = self.trainer.iter + 1
+        results = self.trainer.latest_results()
+        has_results = results is not None and results[0] == self.trainer.iter
+        if done % self._period == 0 or done == self.trainer.max_iter or has_results:
+            self._write()
+
+    def after_train(self) -> None:
+        """Write what came after the last step, and close the writers."""
+        if sys.exc_info()[0] is None:
+            self._write()
+        for writer in self._writers:
+            writer.close()
+
+    def _write(self) -> None:
+        for writer in self._writers:
+            writer.write()
+        self.trainer.storage.clear_images()

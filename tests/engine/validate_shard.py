@@ -1,0 +1,36 @@
+"""One of two processes that share a validation set: python validate_shard.py RANK FOLDER."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.engine.test_validation_loss import FEW_SAMPLED, batches, build
+
+from segtron.engine.validation_loss import validation_losses
+
+SHARDS = (slice(0, 2), slice(2, 3))
+
+
+def main(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=len(SHARDS)
+    )
+    model = DistributedDataParallel(build("mask_rcnn", FEW_SAMPLED)).train()
+    losses = validation_losses(model, batches()[SHARDS[rank]])
+    (folder / f"losses_{rank}.pickle").write_bytes(pickle.dumps(losses))
+    # Or one could leave while the other still reads from it, which gloo answers by aborting.
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
