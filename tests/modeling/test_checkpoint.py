@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
+from safetensors.torch import save_file
 from torch import nn
 
 from segtron.config import get_default_config
@@ -177,6 +178,18 @@ def test_a_model_zoo_pickle_is_matched_by_name(tmp_path: Path) -> None:
     content = {"model": arrays, "__author__": "someone", "matching_heuristics": True}
     load_weights(target, str(saved(tmp_path / "zoo.pkl", content)), strict=True)
     np.testing.assert_array_equal(target.body.weight.detach(), arrays["body.weight"])
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    other = nn.Linear(3, 2)
+    load_weights(other, str(tmp_path / "weights.safetensors"), strict=True)
+    assert torch.equal(other.weight, model.weight)
+    content = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "weights.safetensors").write_bytes(content[:-5])
+    with pytest.raises(UserError, match="weights.safetensors is not a checkpoint"):
+        load_weights(other, str(tmp_path / "weights.safetensors"), strict=True)
 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:

@@ -262,12 +262,12 @@ def _add_solver(cfg: CfgNode) -> None:
     # The backbone's learning rate, as a multiple of BASE_LR: below 1 where the backbone is trained
     # already and the rest starts from random weights.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 1.0
-    # The batch that BASE_LR is meant for: with another IMS_PER_BATCH the rate is in proportion to it
-    # (Goyal et al. 2017), with AdamW to its square root. 0 takes BASE_LR as it is.
+    # The batch that BASE_LR is meant for: with another IMS_PER_BATCH the rate is in proportion to
+    # it (Goyal et al. 2017), with AdamW to its square root. 0 takes BASE_LR as it is.
     cfg.SOLVER.REFERENCE_BATCH_SIZE = 0
-    # The learning rate of each stage of the backbone (stem, res2, ..., as FREEZE_AT counts them; the
-    # levels of a U-Net), as a multiple of that of the stage above it; the last stage has it once.
-    # 1.0: all alike.
+    # The learning rate of each stage of the backbone (stem, res2, ..., as FREEZE_AT counts them;
+    # the levels of a U-Net), as a multiple of that of the stage above it; the last stage has it
+    # once. 1.0: all alike.
     cfg.SOLVER.LAYER_DECAY = 1.0
     # Pairs of a regular expression and a factor: parameters in whose names it is found learn by
     # that factor faster or slower, such as [["roi_heads", 2.0], ["\\.bias$", 0.5]]; all that match

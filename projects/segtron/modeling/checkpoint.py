@@ -16,6 +16,8 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.utils.file_io import PathManager
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from segtron.errors import UserError
@@ -78,7 +80,8 @@ class Checkpointer(DetectionCheckpointer):
         """Load a checkpoint.
 
         Args:
-            path: a .pth, or a model zoo's .pkl; a file or a "detectron2://" or "https://" address.
+            path: a .pth, a .safetensors, or a model zoo's .pkl; a file or a "detectron2://" or
+                "https://" address.
             checkpointables: what to load besides the model; None for all there is.
 
         Returns:
@@ -180,7 +183,8 @@ def load_weights(
 
     Args:
         model: on any device; its parameters are overwritten.
-        path: a .pth, or a model zoo's .pkl; a file or a "detectron2://" or "https://" address.
+        path: a .pth, a .safetensors, or a model zoo's .pkl; a file or a "detectron2://" or
+            "https://" address.
         strict: the checkpoint must hold all of the model's tensors in their shapes. If not strict,
             tensors of another shape or missing ones keep their initial values, and are named in the
             log: the way to start from a model with another number of classes.
@@ -263,6 +267,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".pkl":
             content = _read_pickle(path)
+        elif path.suffix == ".safetensors":
+            content = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
             _check_sums(path)
@@ -279,6 +285,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         TypeError,
         ImportError,
         UnicodeDecodeError,
+        SafetensorError,
     ) as error:
         # torch explains at length how to switch its check off; the first sentence is enough.
         reason = " ".join(str(error).split()).split(". ")[0][:200]
