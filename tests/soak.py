@@ -71,10 +71,12 @@ def kill(process: subprocess.Popen) -> bool:
     return was_running
 
 
-def kill_while_writing(process: subprocess.Popen, output_dir: Path) -> bool:
-    """Kill as soon as a checkpoint is being written; says whether one was."""
+def kill_while_writing(process: subprocess.Popen, output_dir: Path, number: int = 1) -> bool:
+    """Kill while the `number`-th checkpoint from now is being written; says whether one was."""
+    seen = set()
     while process.poll() is None:
-        if any(output_dir.glob(".model_*.pth")):
+        seen.update(output_dir.glob(".model_*.pth"))
+        if len(seen) >= number:
             return kill(process)
         time.sleep(0.0005)
     return False
@@ -135,7 +137,7 @@ def soak(folder: Path, *, num_kills: int, iterations: int, seed: int) -> list[st
     datasets = folder / "datasets"
     make_toytown(datasets / "toytown", train=6, val=3, size=(96, 192), seed=3)
     options = ["SOLVER.MAX_ITER", iterations, "SOLVER.CHECKPOINT_PERIOD", 7]
-    options += ["TEST.EVAL_PERIOD", max(iterations // 4, 1)]
+    options += ["SOLVER.CHECKPOINTS_KEPT", 3, "TEST.EVAL_PERIOD", max(iterations // 4, 1)]
     alone, killed = folder / "alone", folder / "killed"
     start = time.perf_counter()
     finish(run_training(datasets, alone, options), alone)
@@ -149,9 +151,11 @@ def soak(folder: Path, *, num_kills: int, iterations: int, seed: int) -> list[st
             break
         process = run_training(datasets, killed, options, resume=attempt > 0)
         if attempt % 2:
-            how, hit = "while writing a checkpoint", kill_while_writing(process, killed)
+            number = moments.randint(1, 5)
+            how = f"while writing checkpoint {number}"
+            hit = kill_while_writing(process, killed, number)
         else:
-            delay = moments.uniform(0, min(seconds, 40))
+            delay = moments.uniform(0, min(seconds, 30))
             time.sleep(delay)
             how, hit = f"after {delay:.1f} s", kill(process)
         kills += hit
@@ -171,7 +175,7 @@ def main() -> int:
     """Soak, and say what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--iterations", type=int, default=120)
+    parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -29,6 +29,7 @@ CHOICES = {
     ),
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
     "TEST.BEST.MODE": ("", "max", "min"),
+    "TEST.EARLY_STOPPING.MODE": ("", "max", "min"),
     "SOLVER.AMP.PRECISION": ("bfloat16", "float16"),
     "MODEL.BACKBONE.FREEZE_AT": (0, 1, 2, 3, 4, 5),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),

@@ -309,10 +309,11 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.BEST.METRIC = ""
     cfg.TEST.BEST.MODE = ""
     # End the training when METRIC ("": that of TEST.BEST) hasn't become better by more than
-    # MIN_DELTA in PATIENCE evaluations; 0 trains to SOLVER.MAX_ITER.
+    # MIN_DELTA in PATIENCE evaluations; 0 trains to SOLVER.MAX_ITER. MODE is as above.
     cfg.TEST.EARLY_STOPPING = CfgNode()
     cfg.TEST.EARLY_STOPPING.PATIENCE = 0
     cfg.TEST.EARLY_STOPPING.METRIC = ""
+    cfg.TEST.EARLY_STOPPING.MODE = ""
     cfg.TEST.EARLY_STOPPING.MIN_DELTA = 0.0
     # Lowest score that an instance needs to be drawn by the tools. It has no part in the scores:
     # MODEL.ROI_HEADS.SCORE_THRESH_TEST decides what is evaluated and saved.

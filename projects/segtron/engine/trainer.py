@@ -276,7 +276,7 @@ class Trainer(DefaultTrainer):
             self.storage.put_scalars(
                 **flatten_results_dict({"average": results}),
                 smoothing_hint=False,
-                cur_iter=self.max_iter,
+                cur_iter=self.iter,
             )
 
     def run_step(self) -> None:
