@@ -8,7 +8,7 @@ import cv2
 import pytest
 import torch
 
-from segtron.benchmarks.machine import describe_machine, one_core
+from segtron.benchmarks.machine import describe_machine, num_usable_cores, one_core
 
 
 def test_machine_is_described_without_its_name():
@@ -28,7 +28,8 @@ def test_one_core_and_back():
     with pytest.raises(KeyError), one_core():
         assert len(os.sched_getaffinity(0)) == 1
         assert torch.get_num_threads() == cv2.getNumThreads() == 1
-        assert describe_machine()["usable_cores"] == 1
+        assert describe_machine()["usable_cores"] == num_usable_cores() == 1
         raise KeyError
     assert os.sched_getaffinity(0) == cores
+    assert num_usable_cores() == len(cores)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == threads

@@ -41,7 +41,7 @@ class FakeTensorBoard:
 
         class SummaryWriter:
             def __init__(self, log_dir: str, purge_step: int | None = None) -> None:
-                tensorboard.log_dir = log_dir
+                tensorboard.log_dir, tensorboard.purge_step = log_dir, purge_step
                 if purge_step is not None:
                     tensorboard.events = [e for e in tensorboard.events if e[1] < purge_step]
 

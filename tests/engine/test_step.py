@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -125,6 +126,23 @@ def test_a_loss_that_is_no_number_is_named(value, word):
     assert "loss_" in str(e.value)
     assert word in str(e.value) or value == math.inf  # an infinite input can make NaN
     assert torch.equal(model.layer.weight, before)
+
+
+def test_images_that_could_not_be_read_are_counted():
+    class Loader(list):
+        pass
+
+    loader = Loader([batch_of(2), batch_of(2), batch_of(2)])
+    loader.skipped = Counter()
+    model = Segmentor()
+    step = TrainingStep(model, loader, torch.optim.SGD(model.parameters(), lr=0.1), seed=0)
+    with EventStorage() as storage:
+        for step.iter in range(3):
+            storage.iter = step.iter
+            step.run_step()
+            loader.skipped["a.png"] += 2
+            loader.skipped["b.png"] += step.iter
+    assert storage.history("skipped_images").values() == [(2, 1), (5, 2)]
 
 
 def test_a_batch_that_cannot_be_shared_out():

@@ -49,9 +49,10 @@ def test_they_get_what_metrics_json_gets(fakes, tmp_path: Path, name: str) -> No
     assert list(written) == [6, 9, 13, 19, 20, 27, 29, 34, 39, 41, 44, 45]
 
 
+@pytest.mark.parametrize("back", [0, 1])
 @pytest.mark.parametrize("moment", ["evaluation", "between", "written"])
 def test_nothing_is_lost_or_there_twice_after_a_kill(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, back: int
 ) -> None:
     alone = install(monkeypatch)
     training().run(writers_of(tmp_path / "alone", *FAKES))
@@ -76,7 +77,7 @@ def test_nothing_is_lost_or_there_twice_after_a_kill(
         with pytest.raises(Killed):
             killed.run(with_killer, kill)
         fakes["tensorboard"].killed()
-        killed.run(build)
+        killed.run(lambda last, build=build: build(last - back))
         for name, fake in fakes.items():
             found, wanted = (untimed(by_step(f.events)) for f in (fake, alone[name]))
             np.testing.assert_equal(found, wanted, f"{name}, {iteration}")
@@ -108,6 +109,18 @@ def test_images_reach_all_of_them_once(fakes, tmp_path: Path) -> None:
             assert second.tolist() == [[[255, 0, 128]]]
         assert list(steps) == [4, 9, 19, 20]
     assert not run.storage._vis_data
+
+
+@pytest.mark.parametrize(("resumed", "purge_step"), [(True, 20), (False, None)])
+def test_tensorboard_is_told_what_is_written_again(
+    fakes, tmp_path: Path, resumed: bool, purge_step: int | None
+) -> None:
+    tracker = TRACKERS["tensorboard"](config("tensorboard"), tmp_path, 19, resumed)
+    with EventStorage(20) as storage:
+        storage.put_scalar("total_loss", 1.0)
+        tracker.write()
+    assert fakes["tensorboard"].purge_step == purge_step
+    assert fakes["tensorboard"].log_dir == str(tmp_path / "tensorboard")
 
 
 class TestFailures:

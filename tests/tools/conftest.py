@@ -38,6 +38,7 @@ def run_here(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[Any, str]]:
     """Run a tool in this process, which spares it the imports; gives exit code and stderr."""
+
     def run_tool(tool: str, *args: Any) -> tuple[Any, str]:
         monkeypatch.setattr(sys, "argv", [tool, *map(str, args)])
         with pytest.raises(SystemExit) as ending:

@@ -14,6 +14,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from detectron2.data.build import trivial_batch_collator
 from segtron.errors import UserError
 
 _NOTHING = -1
+_SECONDS_TO_DIE = 2
 
 
 class MappedRecords(torch.utils.data.Dataset):
@@ -131,7 +133,7 @@ class WatchedLoader(torch.utils.data.DataLoader):
             # Or the error would keep alive what raised it, and so the other processes. What it says
             # of its own process is text.
             traceback.clear_frames(error.__traceback__)
-            failure = _sentence_alone(error) or watch.explain_death()
+            failure = _sentence_alone(error) or watch.explain_failure()
             if failure is None:
                 raise
             raise failure from None
@@ -154,6 +156,12 @@ class _Watch:
         self._dataset = dataset
         self._workers = workers
         _watches.add(self)
+
+    def explain_failure(self) -> UserError | None:
+        """What to tell when reading failed, None if it was not because a process died."""
+        # The main process can find a connection broken before the process at its other end is gone.
+        wait([worker.sentinel for worker in self._workers], timeout=_SECONDS_TO_DIE)
+        return self.explain_death()
 
     def explain_death(self) -> UserError | None:
         """What to tell of a process that died, None if all live or ended in good order."""

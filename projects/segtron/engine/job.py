@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -21,6 +22,7 @@ from segtron.engine.checkpoints import resumable_checkpoints
 from segtron.engine.class_weights import fill_class_weights
 from segtron.engine.output_dir import check_writable, holds_run, set_earlier_run_aside
 from segtron.engine.randomness import choose_seed, use_deterministic_algorithms
+from segtron.engine.run_description import describe_run, read_code, write_run_description
 from segtron.engine.scoring import append_metrics, evaluate
 from segtron.engine.trainer import Trainer
 from segtron.errors import UserError
@@ -106,6 +108,17 @@ def _train(cfg: CfgNode, resume: bool, first_lines: MemoryHandler) -> None:
             if not checkpoints:
                 stack.enter_context(set_earlier_run_aside(output_dir))
             write_config(cfg)
+            write_run_description(
+                output_dir,
+                describe_run(
+                    sys.argv,
+                    seed=cfg.SEED,
+                    precision=cfg.SOLVER.AMP.PRECISION if cfg.SOLVER.AMP.ENABLED else "float32",
+                    num_processes=comm.get_world_size(),
+                    first_iteration=trainer.start_iter,
+                ),
+                read_code(),
+            )
         comm.synchronize()
         _log_to_file(output_dir, first_lines)
         trainer.train()

@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.engine import SimpleTrainer
@@ -117,7 +117,14 @@ class TrainingStep(SimpleTrainer):
             self.grad_scaler.load_state_dict(scaler_state)
 
     def _losses(self, part: Inputs) -> Mapping[str, torch.Tensor]:
-        losses = self.model(part)
+        try:
+            losses = self.model(part)
+        except FloatingPointError as error:
+            # Detectron2's, of boxes that are no numbers.
+            what = str(error).strip().rstrip(".").replace(". ", ", ")
+            raise FloatingPointError(
+                f"{what}, on {_name_files(part)}, at iteration {self.iter}"
+            ) from error
         return {"total_loss": losses} if isinstance(losses, torch.Tensor) else losses
 
     @contextlib.contextmanager
@@ -146,30 +153,54 @@ class TrainingStep(SimpleTrainer):
         )
         # All that an iteration took is known now, for a GPU has finished what came before.
         seconds = self._last_clock.seconds() if self._last_clock is not None else {}
-        everybody = comm.all_gather((totals, seconds, trouble, self._notice.signal_name))
-        self.is_interrupted = any(notice is not None for *_, notice in everybody)
-        for rank, (_, _, trouble, _) in enumerate(everybody):
-            if trouble is not None:
+        num_skipped = sum(getattr(self.data_loader, "skipped", {}).values())
+        everybody = comm.all_gather(
+            _Report(totals, seconds, trouble, self._notice.signal_name, num_skipped)
+        )
+        self.is_interrupted = any(report.signal_name is not None for report in everybody)
+        for rank, report in enumerate(everybody):
+            if report.trouble is not None:
                 where = f" in process {rank}" if len(everybody) > 1 else ""
-                raise FloatingPointError(f"{trouble}, at iteration {self.iter}{where}")
+                raise FloatingPointError(f"{report.trouble}, at iteration {self.iter}{where}")
         if comm.is_main_process():
-            _put([of[0] for of in everybody], [of[1] for of in everybody])
+            _put(everybody)
 
 
-def _put(totals: Sequence[Mapping[str, float]], seconds: Sequence[Mapping[str, float]]) -> None:
+class _Report(NamedTuple):
+    """What a process tells the others of an iteration."""
+
+    losses: Mapping[str, float]
+    seconds: Mapping[str, float]  # of the iteration before
+    trouble: str | None
+    signal_name: str | None
+    num_skipped: int  # images that could not be read, since the process started
+
+
+def _put(everybody: Sequence[_Report]) -> None:
     storage = get_event_storage()
-    means = {name: sum(of[name] for of in totals) / len(totals) for name in totals[0]}
+    first = everybody[0]
+    means = {
+        name: sum(report.losses[name] for report in everybody) / len(everybody)
+        for name in first.losses
+    }
     storage.put_scalar("total_loss", sum(means.values()))
     if len(means) > 1:
         storage.put_scalars(**means)
-    for name in seconds[0]:
-        storage.put_scalar(name, max(of[name] for of in seconds))
+    for name in first.seconds:
+        storage.put_scalar(name, max(report.seconds[name] for report in everybody))
+    num_skipped = sum(report.num_skipped for report in everybody)
+    if num_skipped:
+        storage.put_scalar("skipped_images", num_skipped, smoothing_hint=False)
 
 
 def _describe_trouble(name: str, value: float, part: Inputs) -> str:
+    became = "NaN" if math.isnan(value) else "infinite"
+    return f"{name} became {became} on {_name_files(part)}"
+
+
+def _name_files(part: Inputs) -> str:
     files = [str(image.get("file_name", "an image without a name")) for image in part]
-    shown = ", ".join(files[:8]) + (f" and {len(files) - 8} others" if len(files) > 8 else "")
-    return f"{name} became {'NaN' if math.isnan(value) else 'infinite'} on {shown}"
+    return ", ".join(files[:8]) + (f" and {len(files) - 8} others" if len(files) > 8 else "")
 
 
 def _split(batch: Inputs, num_parts: int) -> list[Inputs]:

@@ -136,6 +136,9 @@ class Tracker(EventWriter, ABC):
     def close(self) -> None:
         """Send what is left, and say that the training ended, in good order or by an exception."""
         failed = sys.exc_info()[0] is not None
+        if self._has_warned:
+            # The last chance for numbers.
+            self._drop_images()
         self._attempt(self._send_all)
         self._attempt(lambda: self._finish(failed=failed))
 
@@ -151,13 +154,10 @@ class Tracker(EventWriter, ABC):
         """Close what is open."""
 
     def _send_all(self) -> None:
-        sent = None
         for iteration in list(self._unsent):
             self._send(iteration, self._unsent[iteration])
             del self._unsent[iteration]
-            sent = iteration
-        if sent is not None:
-            self._sent(sent)
+            self._sent(iteration)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         start = time.monotonic()
@@ -166,9 +166,7 @@ class Tracker(EventWriter, ABC):
         except Exception as error:  # whatever a library raises when its server or disk fails it
             now = time.monotonic()
             self._next_try = now + _PAUSE * (now - start)
-            # Numbers are small, pictures would fill the memory.
-            for entry in self._unsent.values():
-                entry.images.clear()
+            self._drop_images()
             if not self._has_warned:
                 logger.warning(
                     "%s fails (%s). The training goes on without it and tries again from time to "
@@ -177,6 +175,11 @@ class Tracker(EventWriter, ABC):
                     _describe(error),
                 )
             self._has_warned = True
+
+    def _drop_images(self) -> None:
+        """Of what is not sent yet: numbers are small, images would fill the memory."""
+        for entry in self._unsent.values():
+            entry.images.clear()
 
 
 def _describe(error: Exception) -> str:

@@ -30,6 +30,7 @@ from segtron.engine.checkpoints import FINAL, Checkpoints
 from segtron.engine.ema import WeightAverage
 from segtron.engine.hooks import CurvePlotter, Evaluation, LeaveOnNotice, RecentScalars
 from segtron.engine.optimizer import build_optimizer
+from segtron.engine.prediction_pictures import build_prediction_pictures
 from segtron.engine.schedule import build_lr_scheduler
 from segtron.engine.scoring import evaluate, inference_dir
 from segtron.engine.signals import Interrupted, StopNotice
@@ -340,6 +341,7 @@ class Trainer(DefaultTrainer):
             self.evaluation,
             build_best_checkpoint(self.cfg, self._scored_weights),
             build_early_stopping(self.cfg),
+            build_prediction_pictures(self.cfg) if comm.is_main_process() else None,
         ]
 
     def _scored_weights(self, metric: str) -> dict[str, torch.Tensor]:

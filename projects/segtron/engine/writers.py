@@ -62,7 +62,7 @@ def build_writers(
 
 
 class WriteEvents(HookBase):
-    """Lets writers write every so often, at each evaluation and after the last iteration.
+    """Lets writers write every so often, at each evaluation and at the end of the training.
 
     A training that an exception ends writes nothing more, unlike with Detectron2's
     `PeriodicWriter`: the uninterrupted training has no such line. After all have written, the event
@@ -79,11 +79,11 @@ class WriteEvents(HookBase):
         self._period = period
 
     def after_step(self) -> None:
-        """Write if it is time."""
+        """Write if it is time. At the last step more may come before the training ends."""
         done = self.trainer.iter + 1
         results = self.trainer.latest_results()
         has_results = results is not None and results[0] == self.trainer.iter
-        if done % self._period == 0 or done == self.trainer.max_iter or has_results:
+        if done < self.trainer.max_iter and (done % self._period == 0 or has_results):
             self._write()
 
     def after_train(self) -> None:
