@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,10 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (broken(("images", 1, "height"), 0), "images[1] has the size"),
         (broken(("images", 1, "height"), 2.5), "images[1] has the size"),
         (broken(("images", 1, "height"), 10**400), "images[1] has the size"),
+        (
+            broken(("images", 1, "height"), 10**6 + 1),
+            "x 1000001; sides are whole numbers of pixels from 1 to 1,000,000",
+        ),
         (broken(("images", 1, "id"), "b"), "images[1] has the id 'b', images[0] 5"),
         (broken(("images", 1, "id"), 5), "images[1] uses id 5 again"),
         (broken(("categories",), []), "has no categories"),
@@ -141,6 +146,11 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (broken(("annotations", 1, "bbox"), [1, 2, 3, 10**400]), "annotations[1]: 'bbox'"),
         (broken(("annotations", 1, "iscrowd"), "no"), "annotations[1]: 'iscrowd' is 'no'"),
         (broken(("annotations", 1, "area"), "big"), "annotations[1]: 'area' is 'big'"),
+        (broken(("annotations", 1, "area"), -1), "annotations[1]: 'area' is -1; it must be"),
+        (broken(("annotations", 1, "area"), True), "annotations[1]: 'area' is True; it must be"),
+        (broken(("annotations", 1, "area"), math.nan), "annotations[1]: 'area' is nan; it must be"),
+        (broken(("annotations", 1, "area"), math.inf), "annotations[1]: 'area' is inf; it must be"),
+        (broken(("annotations", 1, "area"), 10**400), "annotations[1]: 'area' is 1000"),
         (
             broken(("annotations", 0, "segmentation"), [[0, 0, 1e9, 0, 9, 9]]),
             "annotations[0]: 'segm",
@@ -152,12 +162,15 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         (broken(("annotations", 1, "segmentation", "size"), [3, 2]), "has the size [3, 2]"),
         (broken(("annotations", 1, "segmentation", "counts"), [2, 9]), "'counts'"),
         (broken(("annotations", 1, "segmentation", "counts"), [7, -1]), "'counts'"),
+        (broken(("annotations", 1, "segmentation", "counts"), [2.5, 3.5]), "'counts'"),
+        (broken(("annotations", 1, "segmentation", "counts"), [5, True]), "'counts'"),
         (broken(("annotations", 2, "segmentation", "counts"), "ooooooo"), "'counts'"),
         (broken(("annotations", 2, "segmentation", "counts"), "\u2603"), "'counts'"),
         (broken(("images", 0, "file_name"), "../../etc/passwd"), "outside of"),
         (broken(("images", 0, "file_name"), ""), "outside of"),
         (broken(("images", 0, "file_name"), "a\0b"), "outside of"),
         (broken(("images", 0, "file_name"), "/etc/passwd"), "outside of"),
+        (broken(("images", 0, "file_name"), "\ud800.jpg"), "which no file can be called"),
         (broken(("images",), []) | {"annotations": []}, "lists no images"),
     ],
 )

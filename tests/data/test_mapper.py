@@ -107,6 +107,22 @@ def test_a_crop_tightens_boxes_to_what_is_left(image_file: Path) -> None:
     assert fed["instances"].gt_boxes.tensor.tolist() == [[0, 0, 2, 1]]
 
 
+def test_a_crop_cuts_polygons(image_file: Path) -> None:
+    square = [[1.0, 1, 3, 1, 3, 3, 1, 3]]
+    mapped = SegmentationMapper(
+        True,
+        augmentations=[T.CropTransform(2, 0, WIDTH - 2, HEIGHT)],
+        image_format="RGB",
+        use_instance_mask=True,
+        instance_mask_format="polygon",
+        recompute_boxes=True,
+    )(record_of(image_file, square))
+    instances = mapped["instances"]
+    assert isinstance(instances.gt_masks, PolygonMasks)
+    assert instances.gt_boxes.tensor.tolist() == [[0, 1, 1, 3]]
+    assert float(instances.gt_masks.area()[0]) == 2
+
+
 def test_what_a_crop_cuts_off_is_no_target(image_file: Path) -> None:
     class RightEdge(T.Augmentation):
         def get_transform(self, image: np.ndarray) -> T.Transform:

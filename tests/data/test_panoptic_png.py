@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtron.data.panoptic_png import MAX_IDS, read_panoptic_png, write_panoptic_png
+from segtron.data.panoptic_png import (
+    MAX_IDS,
+    read_panoptic_png,
+    segment_ids,
+    write_panoptic_png,
+)
 from segtron.errors import UserError
 
 IDS = np.array([[0, 1, 255, 256], [257, 65535, 65536, 65537], [70000, 2**23, 2**24 - 2, 2**24 - 1]])
@@ -43,6 +48,16 @@ def test_ids_of_more_than_three_bytes_are_not_written(tmp_path: Path, strange: i
         write_panoptic_png(path, np.array([[3, strange]]))
     assert read_panoptic_png(path).tolist() == [[7]]
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_colours_of_any_layout_are_ids() -> None:
+    colors = np.stack([IDS & 255, IDS >> 8 & 255, IDS >> 16], axis=2).astype(np.uint8)
+    slack = np.full((*IDS.shape, 4), 77, np.uint8)
+    slack[..., :3] = colors
+    for array in (colors, slack[..., :3], np.asfortranarray(colors)):
+        ids = segment_ids(array)
+        assert ids.dtype == np.int32
+        np.testing.assert_array_equal(ids, IDS)
 
 
 def test_transparency_is_dropped(tmp_path: Path) -> None:

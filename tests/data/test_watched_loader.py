@@ -109,6 +109,26 @@ def test_a_process_that_dies_between_two_images_is_blamed_on_none(tmp_path: Path
         wait_for(lambda: False)
 
 
+def die_late() -> None:
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_connection_that_breaks_before_its_process_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def break_off(_: None) -> None:
+        raise ConnectionResetError
+
+    def read(self: torch.utils.data.DataLoader) -> Iterator[None]:
+        multiprocessing.get_context("fork").Process(target=die_late).start()
+        return map(break_off, [None])
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", read)
+    with pytest.raises(UserError, match="ended by SIGKILL between two images"):
+        list(loader("none", -1, num_workers=1))
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_what_a_file_is_reproached_with_is_one_sentence(num_workers: int) -> None:
     with pytest.raises(UnreadableFileError) as caught:

@@ -55,6 +55,9 @@ def _add_dataloader(cfg: CfgNode) -> None:
     # another image takes its place. Those left out are named in the log and counted
     # (skipped_images in metrics.json).
     cfg.DATALOADER.SKIP_UNREADABLE = False
+    # The share of the images that DATALOADER.SAMPLER_TRAIN RandomSubsetTrainingSampler trains on;
+    # which ones follows from SEED.
+    cfg.DATALOADER.RANDOM_SUBSET_RATIO = 1.0
 
 
 def _add_log(cfg: CfgNode) -> None:

@@ -127,6 +127,7 @@ class WatchedLoader(torch.utils.data.DataLoader):
             return
         watch = _Watch(self.dataset, workers)
         _explain_deaths_of_children()
+        failure: UserError | None = None
         try:
             yield from batches
         except Exception as error:
@@ -136,10 +137,11 @@ class WatchedLoader(torch.utils.data.DataLoader):
             failure = _sentence_alone(error) or watch.explain_failure()
             if failure is None:
                 raise
-            raise failure from None
         finally:
             watch.end()
             del batches
+        if failure is not None:
+            raise failure  # not up there, where it would keep the other error
 
 
 def _sentence_alone(error: Exception) -> UserError | None:
@@ -160,7 +162,10 @@ class _Watch:
     def explain_failure(self) -> UserError | None:
         """What to tell when reading failed, None if it was not because a process died."""
         # The main process can find a connection broken before the process at its other end is gone.
-        wait([worker.sentinel for worker in self._workers], timeout=_SECONDS_TO_DIE)
+        ending = wait([worker.sentinel for worker in self._workers], timeout=_SECONDS_TO_DIE)
+        for worker in self._workers:
+            if worker.sentinel in ending:
+                worker.join(timeout=_SECONDS_TO_DIE)
         return self.explain_death()
 
     def explain_death(self) -> UserError | None:
