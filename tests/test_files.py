@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +65,22 @@ def test_what_would_be_overwritten_is_named(tmp_path):
     refuse_overwriting([tmp_path / "c.png"])
     with pytest.raises(UserError, match=r"a\.png and 1 more files would be overwritten"):
         refuse_overwriting([tmp_path / "c.png", *taken])
+
+
+def test_what_could_not_be_written_is_named_before(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    cannot = [tmp_path / "file" / "a.json", tmp_path / f"{'a' * 300}.json"]
+    if os.geteuid() != 0:  # root may write everywhere
+        cannot += [tmp_path / "locked" / "a.json", tmp_path / "locked" / "new" / "a.json"]
+    if Path("/proc/self").exists():
+        cannot.append(Path("/proc/new/a.json"))
+    before = sorted(tmp_path.rglob("*"))
+    for path in cannot:
+        with pytest.raises(UserError, match=r"cannot write .*; choose another --json"):
+            refuse_overwriting([path], "--json")
+    refuse_overwriting([tmp_path / "new" / "folder" / "a.json", Path("a.json")], "--json")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_json_appears_whole_or_not_at_all(tmp_path):

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,21 +115,41 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def refuse_overwriting(paths: Sequence[Path], option: str = "--output") -> None:
-    """Make sure that nothing would be overwritten.
+    """Make sure, before long work, that files can be written and that nothing is in their place.
+
+    Nothing is left in their folders, nor are these made.
 
     Args:
-        paths: files that are about to be written.
+        paths: files that are about to be written; their folders may be missing yet.
         option: the command line's option that names their folder.
 
     Raises:
-        UserError: one of them exists.
+        UserError: one of them exists or can't be written.
     """
-    existing = [path for path in paths if path.exists()]
+    existing, folders = [], set()
+    for path in paths:
+        try:
+            path.stat()
+            existing.append(path)
+        except FileNotFoundError:
+            folders.add(next(folder for folder in path.absolute().parents if folder.exists()))
+        except OSError as error:
+            raise _not_writable(path, error, option) from error
     if existing:
         others = f" and {len(existing) - 1} more files" if len(existing) > 1 else ""
         raise UserError(
             f"{existing[0]}{others} would be overwritten; choose another {option} or remove them"
         )
+    for folder in folders:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise _not_writable(folder, error, option) from error
+
+
+def _not_writable(path: Path, error: OSError, option: str) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}; choose another {option}")
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from segtron.errors import UserError
@@ -38,6 +40,14 @@ def test_no_ground_truth_or_twice(tmp_path):
     touch(tmp_path, f"a/{FRAMES[0]}{SUFFIX}", f"b/{FRAMES[0]}{SUFFIX}")
     with pytest.raises(UserError, match=rf"a/{FRAMES[0]}.* and .*b/{FRAMES[0]}.* of the frame"):
         find_ground_truth(tmp_path, SUFFIX)
+
+
+def test_names_that_are_too_long():
+    folder = Path("a" * 5000)
+    with pytest.raises(UserError, match="no ground truth a"):
+        find_ground_truth(folder, SUFFIX)
+    with pytest.raises(UserError, match="the folder a.* of predictions does not exist"):
+        find_predictions(folder, ".png", FRAMES)
 
 
 def test_predictions_are_found_at_any_depth_by_how_they_begin(tmp_path):

@@ -60,6 +60,15 @@ def test_lines_that_count_for_nothing(tmp_path, monkeypatch):
     assert str(score_cityscapes_instances(split, results)) == before
 
 
+def test_a_byte_order_mark_belongs_to_no_name(files):
+    split, results = files
+    before = str(score_cityscapes_instances(split, results))
+    for number in range(4):
+        path = list_of(results, number)
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert str(score_cityscapes_instances(split, results)) == before
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_change_nothing(files, workers):
     alone = score_cityscapes_instances(*files, workers=1, boundary_ratio=0.02)
@@ -146,6 +155,10 @@ BAD_RESULTS = {
     "mask missing": (
         replace_line("../masks/9.png 26 1"),
         rf"{LIST} names the mask .*9\.png, which does not exist",
+    ),
+    "mask with a long name": (
+        replace_line(f"../masks/{'9' * 5000}.png 26 1"),
+        rf"{LIST} names the mask .*999\.png, which does not exist",
     ),
     "mask gone": (remove_mask, r"line 1 names the mask .*0_0\.png, which does not exist"),
     "mask cut off": (cut_mask_off, r"masks/0_0\.png is damaged \(it is cut off\); save it again"),

@@ -406,6 +406,11 @@ def test_bad_results_are_named():
     metric = CocoInstanceMetric()
     with pytest.raises(ValueError, match=r"frame: .* no number"):
         metric.update("frame", [{"score": float("nan")}], has_masks=False)
+    result = {"category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.5}
+    for box_score in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"frame: .* no number"):
+            metric.update("frame", [result, result | {"box_score": box_score}], has_masks=False)
+    assert len(metric) == 0
 
 
 def test_a_diverged_models_results_are_a_users_mistake(register):

@@ -214,6 +214,8 @@ BAD_RESULTS = {
     "score text": (change(score="0.5"), f"{ENTRY}: 'score' is '0.5', which COCO does not allow"),
     "score true": (change(score=True), f"{ENTRY}: 'score' is True"),
     "score huge": (change(score=10**400), f"{ENTRY}: 'score' is 1"),
+    "box score true": (change(box_score=True), f"{ENTRY}: 'box_score' is True, which is no number"),
+    "box score nan": (change(box_score=float("nan")), f"{ENTRY}: 'box_score' is nan, which is no"),
     "box score": (change(box_score="x"), f"{ENTRY}: 'box_score' is x, which is no number"),
     "no score": (lambda results: results[2].pop("score"), f"{ENTRY} has no 'score'"),
     "no image": (lambda results: results[2].pop("image_id"), f"{ENTRY} has no 'image_id'"),
@@ -229,6 +231,14 @@ BAD_RESULTS = {
     "mask too short": (change_mask(counts="0"), f"{ENTRY}: 'counts' .* do not add up to"),
     "mask no code": (change_mask(counts="\x7f"), f"{ENTRY}: 'counts' .* do not add up to"),
     "mask too long": (change_mask(counts=[HEIGHT * WIDTH, 1]), f"{ENTRY}: 'counts' .* add up to"),
+    "mask of fractions": (
+        change_mask(counts=[0.5, HEIGHT * WIDTH - 0.5]),
+        f"{ENTRY}: 'counts' .* do not add up to",
+    ),
+    "mask of flags": (
+        change_mask(counts=[0, True, HEIGHT * WIDTH - 1]),
+        f"{ENTRY}: 'counts' .* do not add up to",
+    ),
     "no object": (lambda results: results.insert(2, 7), f"{ENTRY} is not an object but a int"),
 }
 
@@ -240,6 +250,29 @@ def test_results_that_are_refused(write, fault):
     spoil(results)
     with pytest.raises(UserError, match=message):
         score_coco_results(*write(ground_truth, results))
+
+
+@pytest.mark.parametrize("field", ["bbox", "segmentation"])
+@pytest.mark.parametrize("having", [[0], [1], [0, 1], [0, 2], [1, 2]])
+def test_what_only_some_results_have_is_refused(write, field, having):
+    """Whatever the order: else masks that the first result lacks would all be left out."""
+    ground_truth, results = random_files()
+    results = results[:3]
+    for number, result in enumerate(results):
+        if number not in having:
+            del result[field]
+    lacking = min({0, 1, 2} - set(having))
+    message = rf"entry {lacking} has no '{field}', but entry {having[0]} has one; give it to all"
+    with pytest.raises(UserError, match=message):
+        score_coco_results(*write(ground_truth, results))
+
+
+def test_numbers_of_too_many_digits_are_refused(write):
+    ground_truth, results = random_files()
+    gt_json, results_json = write(ground_truth, results)
+    results_json.write_text(f'[{{"image_id": {"9" * 5000}}}]')
+    with pytest.raises(UserError, match=r"results\.json has a whole number of more than 4300 dig"):
+        score_coco_results(gt_json, results_json)
 
 
 def test_files_that_are_no_results(write, tmp_path):
@@ -264,6 +297,14 @@ BAD_GROUND_TRUTH = {
     "image unknown": (
         lambda content: content["annotations"][1].update(image_id=1),
         r"annotations\[1\]: no image has the id 1",
+    ),
+    "area negative": (
+        lambda content: content["annotations"][1].update(area=-0.5),
+        r"annotations\[1\]: 'area' is -0\.5; it must be a number of pixels, 0 or more",
+    ),
+    "area huge": (
+        lambda content: content["annotations"][1].update(area=10**400),
+        r"annotations\[1\]: 'area' is 10{38,39}; it must be",
     ),
     "mask broken": (
         lambda content: content["annotations"][1]["segmentation"].update(counts="0"),

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from segtron.data.panoptic_png import read_panoptic_png, write_panoptic_png
 from segtron.errors import UserError
@@ -89,6 +91,30 @@ def test_real_predictions(tmp_path):
     scores = score_panoptic_files(gt_json, pred_json)
     assert 30 < scores.overall["PQ"] < 95
     assert_equal_scores(scores, official_scores(gt_json, pred_json))
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_an_orientation_turns_nothing(files, tmp_path, orientation):
+    expected = official_scores(*files)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for path in (tmp_path / "gt" / "gt_1.png", tmp_path / "pred" / "pred_1.png"):
+        with Image.open(path) as image:
+            image.load()
+        image.save(path, exif=exif)
+        assert b"eXIf" in path.read_bytes()
+        assert_equal_scores(score_panoptic_files(*files), expected)
+
+
+def test_transparency_counts_for_nothing(files, tmp_path):
+    expected = official_scores(*files)
+    rng = np.random.default_rng(0)
+    for path in (tmp_path / "gt" / "gt_1.png", tmp_path / "pred" / "pred_1.png"):
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+        alpha = rng.integers(0, 256, (HEIGHT, WIDTH, 1), np.uint8)
+        Image.fromarray(np.concatenate([pixels, alpha], axis=2)).save(path)
+    assert_equal_scores(score_panoptic_files(*files), expected)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -209,6 +235,14 @@ BAD_PREDICTIONS = {
         r"pred\.json: image 1 names '\.\./gt/gt_1\.png', outside of .*pred",
     ),
     "png absolute": (change_annotation(file_name="/etc/passwd"), r"names '/etc/passwd', outside"),
+    "png with half a letter": (
+        change_annotation(file_name="\ud800.png"),
+        r"pred\.json: image 1 names '\\ud800\.png', which no file can be called",
+    ),
+    "png with a long name": (
+        change_annotation(file_name="x" * 5000),
+        r"pred.x{5000} cannot be read \(File name too long\)",
+    ),
     "png missing": (change_annotation(file_name="x.png"), r"pred.x\.png does not exist"),
     "no annotations": (lambda content: content.clear(), r"pred\.json is not .* 'annotations'"),
 }
@@ -232,6 +266,26 @@ def test_json_that_is_none(files, content):
         json_file.write_text(before)
 
 
+def save_as(format: str) -> Callable[[Path], None]:
+    def save(path: Path) -> None:
+        with Image.open(path) as image:
+            image.load()
+        image.save(path, format=format)
+
+    return save
+
+
+def leave_rows_out(path: Path) -> None:
+    """All that there is of pixels is in order, but there is only half of it."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image)[: HEIGHT // 2]
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    header = struct.pack(">II", WIDTH, HEIGHT) + content[24:29]
+    check_sum = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    path.write_bytes(content[:16] + header + check_sum + content[33:])
+
+
 BAD_PNGS = {
     "size": (
         lambda path: write_panoptic_png(path, np.zeros((HEIGHT, WIDTH - 1), int)),
@@ -239,18 +293,30 @@ BAD_PNGS = {
     ),
     "gray": (
         lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH), np.uint8)),
-        "has Pillow mode L",
+        "is a PNG of 8 bits a channel, grey; what is read here are colour PNGs of 8 bits a channel",
     ),
     "palette": (
         lambda path: Image.new("P", (WIDTH, HEIGHT)).save(path),
-        "has Pillow mode P",
+        "is a PNG of 1 bits a channel, a palette; what is read",
     ),
     "16 bit": (
         lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH), np.uint16)),
-        "has Pillow mode I",
+        "is a PNG of 16 bits a channel, grey; what is read",
     ),
-    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:200]), "cannot be read"),
-    "no picture": (lambda path: path.write_text("nothing"), "cannot be read"),
+    "16 bit colour": (
+        lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH, 3), np.uint16)),
+        "is a PNG of 16 bits a channel, colour; what is read",
+    ),
+    "cut off": (
+        lambda path: path.write_bytes(path.read_bytes()[:200]),
+        r"is damaged \(it is cut off\)",
+    ),
+    "too few rows": (leave_rows_out, r"is damaged \(its pixels cannot be decoded\)"),
+    "no picture": (lambda path: path.write_text("nothing"), "is no PNG"),
+    **{
+        format: (save_as(format), "is no PNG, whatever its name says; save it as one")
+        for format in ("BMP", "GIF", "JPEG", "PPM", "TIFF", "WEBP")
+    },
     "missing": (lambda path: path.unlink(), "does not exist"),
 }
 

@@ -78,6 +78,15 @@ def test_panoptic(files, run_here, tmp_path):
     assert json.loads(out.read_text()) == content
 
 
+def test_json_that_cannot_be_written_is_noticed_before(files, run_here):
+    code, stderr = run_here(
+        "evaluate.py", "panoptic", "--gt", files[0], "--pred", files[1],
+        "--json", files[0] / "scores.json",
+    )  # fmt: skip
+    assert_one_sentence(code, stderr, ["cannot write", "scores.json", "--json"])
+    assert "scoring" not in stderr
+
+
 def test_folders_of_pngs_by_name(files, run_here, tmp_path):
     for name in ("truth", "guess"):
         (tmp_path / name).rename(tmp_path / f"{name}_png")

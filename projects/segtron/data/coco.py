@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def check_images_and_categories(content: dict[str, Any], json_file: Path) -> Non
     for number, image in enumerate(content["images"]):
         if not all(_is_length(image[side]) for side in ("height", "width")):
             raise UserError(
-                f"{json_file}: images[{number}] has the size {image['width']} x {image['height']}"
+                f"{json_file}: images[{number}] has the size {image['width']} x {image['height']}; "
+                f"sides are whole numbers of pixels from 1 to {_FARTHEST:,}"
             )
         # Some tools write 640.0.
         image["height"], image["width"] = int(image["height"]), int(image["width"])
@@ -124,8 +126,11 @@ def check_annotation(
         raise UserError(f"{where}: 'bbox' is not [x, y, width, height] in pixels")
     if annotation.get("iscrowd") not in (None, 0, 1):
         raise UserError(f"{where}: 'iscrowd' is {annotation['iscrowd']!r}; it must be 0 or 1")
-    if annotation.get("area") is not None and not _all_numbers([annotation["area"]], math.inf):
-        raise UserError(f"{where}: 'area' is {annotation['area']!r}, which is no number")
+    area = annotation.get("area")
+    if area is not None and not (_all_numbers([area], sys.float_info.max) and area >= 0):
+        raise UserError(
+            f"{where}: 'area' is {repr(area)[:40]}; it must be a number of pixels, 0 or more"
+        )
     if "segmentation" in annotation:
         _check_segmentation(annotation["segmentation"], sizes[annotation["image_id"]], where)
 
@@ -158,7 +163,7 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
     if isinstance(counts, list):
         fits = (
             _all_numbers(counts, math.prod(size))
-            and min(counts, default=0) >= 0
+            and all(count >= 0 and count == int(count) for count in counts)
             and sum(counts) == math.prod(size)
         )
     else:
@@ -278,6 +283,10 @@ def path_below(folder: Path, name: str, where: str) -> Path:
     path = os.path.normpath(os.path.join(root, name))
     if "\0" in name or path == root or os.path.commonpath([root, path]) != root:
         raise UserError(f"{where} names {name!r}, outside of {folder}")
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, which JSON can hold
+        raise UserError(f"{where} names {name!r}, which no file can be called") from error
     return folder / os.path.relpath(path, root)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,30 @@ from segtron.errors import UserError
 
 # What an entry must have, and of which type.
 Fields = Mapping[str, type | tuple[type, ...]]
+
+
+def read_json(json_file: Path, what: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        json_file: the file; it may begin with a byte order mark.
+        what: what should be in it, for messages, such as "annotations".
+
+    Raises:
+        UserError: the file is missing or no JSON, or a whole number in it has more digits than
+            Python converts.
+    """
+    try:
+        return json.loads(json_file.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read the {what} {json_file}: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{json_file} is not valid JSON ({error}); export it again") from error
+    except ValueError as error:
+        raise UserError(
+            f"{json_file} has a whole number of more than {sys.get_int_max_str_digits()} digits; "
+            "export it again"
+        ) from error
 
 
 def read_json_lists(json_file: Path, lists: Mapping[str, Fields], format: str) -> dict[str, Any]:
@@ -27,13 +52,7 @@ def read_json_lists(json_file: Path, lists: Mapping[str, Fields], format: str) -
     Raises:
         UserError: the file is missing, no JSON, or lacks a list or a field: names the entry.
     """
-    try:
-        # From bytes, which may begin with a byte order mark.
-        content = json.loads(json_file.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the annotations {json_file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{json_file} is not valid JSON ({error}); export it again") from error
+    content = read_json(json_file, "annotations")
     if not isinstance(content, dict):
         *names, last = (repr(name) for name in lists)
         raise UserError(

@@ -27,12 +27,21 @@ def read_panoptic_png(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, unreadable, or no colour picture of 8 bits a channel.
     """
-    colors = read_color_codes(path)
-    # In place: a third of the time of one expression.
-    ids = colors[:, :, 2].astype(np.int32)
-    for channel in (1, 0):
-        ids <<= 8
-        ids |= colors[:, :, channel]
+    return segment_ids(read_color_codes(path))
+
+
+def segment_ids(colors: np.ndarray) -> np.ndarray:
+    """The segment ids that the colours of a panoptic PNG stand for.
+
+    Args:
+        colors: (H, W, 3) uint8, RGB.
+
+    Returns:
+        (H, W) int32, 0 to 2**24 - 1.
+    """
+    # With a fourth channel a pixel's bytes are a number, whose highest byte then is cleared.
+    ids = cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA).view("<i4")[:, :, 0]
+    ids &= MAX_IDS - 1
     return ids
 
 

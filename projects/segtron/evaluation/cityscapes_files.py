@@ -37,7 +37,9 @@ def find_ground_truth(split_folder: Path, suffix: str) -> dict[str, Path]:
         UserError: there are none, or two are of one frame.
     """
     files: dict[str, Path] = {}
-    for path in sorted(split_folder.glob(f"*/*{suffix}")):
+    # `os.path`, for a `Path` raises for a name that is too long.
+    paths = split_folder.glob(f"*/*{suffix}") if os.path.isdir(split_folder) else []
+    for path in sorted(paths):
         frame = path.name.removesuffix(suffix)
         if frame in files:
             raise UserError(
@@ -70,7 +72,7 @@ def find_predictions(
         UserError: the folder is missing, a frame has two files, or one (or, if that is allowed,
             all) has none.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"the folder {folder} of predictions does not exist")
     frames = list(frames)
     found = _by_frame(folder, suffix, set(frames))

@@ -80,7 +80,8 @@ def read_instance_lines(path: Path, results_folder: Path) -> list[SavedInstance]
     """Read the predictions of an image.
 
     Args:
-        path: the text file. The masks in it are relative to its own folder.
+        path: the text file, in UTF-8, with a byte order mark or without. The masks in it are
+            relative to its own folder.
         results_folder: no mask may lie outside of it.
 
     Returns:
@@ -90,7 +91,7 @@ def read_instance_lines(path: Path, results_folder: Path) -> list[SavedInstance]
         UserError: the file can't be read, or a line is wrong: names it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8; save it again") from error
     except OSError as error:
@@ -124,7 +125,8 @@ def _mask_file(name: str, text_file: Path, results_folder: Path, where: str) -> 
         raise UserError(f"{where} names {name}; paths of masks must be relative to their file")
     from_root = os.path.join(os.path.relpath(text_file.parent, results_folder), name)
     mask_file = path_below(results_folder, from_root, where)
-    if not mask_file.is_file():
+    # `os.path`, for a `Path` raises for a name that is too long.
+    if not os.path.isfile(mask_file):
         raise UserError(f"{where} names the mask {mask_file}, which does not exist")
     return mask_file
 

@@ -28,6 +28,8 @@ Task = Literal["bbox", "segm"]
 
 # The most confident detections of a class in an image that COCO looks at.
 MAX_DETECTIONS = 100
+# What a result may have of scores.
+_SCORES = ("score", "box_score")
 
 
 class _Detections(NamedTuple):
@@ -72,9 +74,10 @@ class CocoInstanceMetric(ImageMetric[_Detections]):
             has_masks: whether the model gives masks, which an image without results can't tell.
 
         Raises:
-            ValueError: a score that is not a finite number.
+            ValueError: a score, of a mask or a box, that is not a finite number.
         """
-        if not all(math.isfinite(result["score"]) for result in results):
+        scores = [result[name] for result in results for name in _SCORES if name in result]
+        if not all(map(math.isfinite, scores)):
             raise ValueError(f"{image_id}: a predicted instance has a score that is no number")
         if image_id not in self._images:
             self._images[image_id] = _pack(results)

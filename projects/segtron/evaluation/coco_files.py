@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from segtron.data.coco import categories_by_id, check_annotation, check_images_and_categories
-from segtron.data.json_file import Fields, check_fields, read_json_lists
+from segtron.data.json_file import Fields, check_fields, read_json, read_json_lists
 from segtron.errors import UserError
 from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco import CocoInstanceMetric, Task
@@ -161,15 +160,15 @@ def _read_results(
     Returns:
         Image id -> its results, with masks as compressed RLE; and what can be scored.
     """
-    results = _read_list(json_file)
-    for first in results[:1]:
-        check_fields(first, {}, f"{json_file}: entry 0", "COCO")
-    tasks: list[Task] = [
-        task for task, (field, _) in _FIELD_OF.items() if not results or field in results[0]
-    ]
-    if not tasks:
-        raise UserError(f"{json_file}: entry 0 has neither 'bbox' nor 'segmentation'")
-    fields = {**_RESULT, **dict(_FIELD_OF[task] for task in tasks)}
+    results = read_json(json_file, "results")
+    if not isinstance(results, list):
+        raise UserError(
+            f"{json_file} is no COCO results: it holds a JSON {type(results).__name__}, not a list"
+        )
+    for number, result in enumerate(results):
+        check_fields(result, _RESULT, f"{json_file}: entry {number}", "COCO")
+    tasks = _tasks(results, json_file)
+    fields = dict(_FIELD_OF[task] for task in tasks)
     sizes = _sizes(ground_truth.images)
     categories = set(ground_truth.category_ids)
     by_image: dict[Any, list[dict[str, Any]]] = {}
@@ -178,9 +177,10 @@ def _read_results(
         check_fields(result, fields, where, "COCO")
         for name in ("score", "box_score"):
             if name in result and not _is_finite(result[name]):
-                raise UserError(f"{where}: {name!r} is {result[name]}, which is no number")
-        # What can't be scored in all results isn't looked at in any.
-        kept = {name: result[name] for name in (*fields, "box_score") if name in result}
+                raise UserError(
+                    f"{where}: {name!r} is {str(result[name])[:40]}, which is no number"
+                )
+        kept = {name: result[name] for name in (*_RESULT, *fields, "box_score") if name in result}
         check_annotation(kept, sizes, categories, where)
         if "segm" in tasks:
             kept["segmentation"] = as_rle(kept["segmentation"], *sizes[kept["image_id"]])
@@ -188,19 +188,24 @@ def _read_results(
     return by_image, tasks
 
 
-def _read_list(json_file: Path) -> list[Any]:
-    try:
-        content = json.loads(json_file.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read the results {json_file}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{json_file} is not valid JSON ({error}); save it again") from error
-    if not isinstance(content, list):
-        raise UserError(
-            f"{json_file} is no COCO results: it holds a JSON {type(content).__name__}, not a list"
-        )
-    return content
+def _tasks(results: list[dict[str, Any]], json_file: Path) -> list[Task]:
+    """What can be scored: what all results have a field for. Without results it is all."""
+    tasks: list[Task] = []
+    for task, (field, _) in _FIELD_OF.items():
+        has_field = [field in result for result in results]
+        if all(has_field):
+            tasks.append(task)
+        elif any(has_field):
+            raise UserError(
+                f"{json_file}: entry {has_field.index(False)} has no {field!r}, but entry "
+                f"{has_field.index(True)} has one; give it to all results or to none"
+            )
+    if not tasks:
+        raise UserError(f"{json_file}: entry 0 has neither 'bbox' nor 'segmentation'")
+    return tasks
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    """Whether it is a number that float64 can hold."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max

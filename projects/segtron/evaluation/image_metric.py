@@ -12,7 +12,7 @@ class ImageMetric(Generic[State]):
     """States by image: an image counts once, in whatever shards it was seen.
 
     A subclass has `update`, which puts an image's state into `_images` unless there is one, and
-    `compute`.
+    `compute`, whose result must not depend on the order of images.
     """
 
     def __init__(self) -> None:
@@ -28,5 +28,9 @@ class ImageMetric(Generic[State]):
         return list(self._images)
 
     def merge(self, other: Self) -> None:
-        """Take over another metric's images; those in both are counted once."""
-        self._images = other._images | self._images
+        """Take over another metric's images; those in both are counted once, as they are here.
+
+        The time grows with the other's images alone, so that one can be added after the other.
+        """
+        for image_id, state in other._images.items():
+            self._images.setdefault(image_id, state)

@@ -23,9 +23,8 @@ from segtron.data.coco_panoptic import (
     read_coco_panoptic,
 )
 from segtron.data.id_map import measure_segments
-from segtron.data.image_io import read_image_size
 from segtron.data.json_file import read_json_lists
-from segtron.data.panoptic_png import read_panoptic_png, write_panoptic_png
+from segtron.data.panoptic_png import segment_ids, write_panoptic_png
 from segtron.errors import UserError
 from segtron.evaluation.each_image import for_each_image
 from segtron.evaluation.label_files import check_pngs_of_images, png_of_image
@@ -36,6 +35,7 @@ from segtron.evaluation.panoptic_quality import (
     SegmentMatch,
     match_segments,
 )
+from segtron.evaluation.saved_png import read_saved_colors, read_saved_size
 from segtron.evaluation.scores import PanopticScores
 from segtron.files import write_json
 
@@ -309,7 +309,7 @@ def score_panoptic_files(
         raise UserError(f"{gt_json} has no annotations, so there is nothing to score")
     predictions = {annotation["image_id"]: annotation for annotation in read_predictions(pred_json)}
     for side, option in ((gt, "--gt-png"), (pred, "--pred-png")):
-        if not side.folder.is_dir():
+        if not os.path.isdir(side.folder):
             raise UserError(
                 f"the folder {side.folder} of the PNGs of {side.json_file} does not exist; name it "
                 f"with {option}"
@@ -382,7 +382,7 @@ def _match_files(
     """Match the segments in the PNGs of one image."""
     gt_png, pred_png = gt.png(gt_annotation), pred.png(pred_annotation)
     # Before pixels are read: a small file can claim to be a huge picture.
-    gt_size, pred_size = (read_image_size(png, "label file") for png in (gt_png, pred_png))
+    gt_size, pred_size = map(read_saved_size, (gt_png, pred_png))
     if gt_size != (image["height"], image["width"]):
         raise UserError(
             f"{gt_png} is {gt_size[1]} x {gt_size[0]}, but {gt.json_file} says of the image "
@@ -395,9 +395,9 @@ def _match_files(
         )
     try:
         return match_segments(
-            read_panoptic_png(gt_png),
+            segment_ids(read_saved_colors(gt_png)),
             gt_annotation["segments_info"],
-            read_panoptic_png(pred_png),
+            segment_ids(read_saved_colors(pred_png)),
             pred_annotation["segments_info"],
         )
     except SegmentError as error:
