@@ -116,3 +116,12 @@ def test_windows_that_are_not_asked_for_may_have_holes(tmp_path: Path) -> None:
 def test_windows_may_touch_without_overlap(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("TEST: {SLIDING_WINDOW: {STRIDE: [512, 1024]}}")
     load_config(tmp_path / "a.yaml", (*SEMANTIC, *WINDOWS))
+
+
+def test_more_checkpoints_averaged_than_kept() -> None:
+    cfg = get_default_config()
+    cfg.SOLVER.AVERAGE_LAST, cfg.SOLVER.CHECKPOINTS_KEPT = 4, 2
+    with pytest.raises(UserError, match="AVERAGE_LAST is 4, but SOLVER.CHECKPOINTS_KEPT is 2"):
+        check_values(cfg)
+    cfg.SOLVER.CHECKPOINTS_KEPT = 3
+    check_values(cfg)

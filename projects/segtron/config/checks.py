@@ -123,11 +123,22 @@ def check_values(cfg: CfgNode) -> None:
         for name in get(key):
             if not isinstance(name, str):
                 raise UserError(f"{key} holds {name!r}, which is no name; put it in quotes")
+    _check_kept(cfg)
     _check_pixels(cfg)
     _check_steps(cfg)
     _check_sizes(cfg)
     _check_windows(cfg)
     _check_scales(cfg)
+
+
+def _check_kept(cfg: CfgNode) -> None:
+    kept, averaged = cfg.SOLVER.CHECKPOINTS_KEPT, cfg.SOLVER.AVERAGE_LAST
+    # The final one is there, too.
+    if kept and averaged > kept + 1:
+        raise UserError(
+            f"SOLVER.AVERAGE_LAST is {averaged}, but SOLVER.CHECKPOINTS_KEPT is {kept}; keep "
+            f"{averaged - 1} or more, or all (0)"
+        )
 
 
 def _get(cfg: CfgNode, key: str) -> Any:

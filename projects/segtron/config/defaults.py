@@ -302,7 +302,7 @@ def _add_solver(cfg: CfgNode) -> None:
 
 def _add_test(cfg: CfgNode) -> None:
     # Compute the losses on the sets of DATASETS.TEST, too, at each evaluation
-    # (validation/total_loss, ...); it takes about as long as the evaluation itself.
+    # (validation/total_loss, ...); it takes at most about as long as predicting the set.
     cfg.TEST.VALIDATION_LOSS = False
     # Keep the weights that scored best so far as model_best.pth. METRIC is any that an evaluation
     # gives, such as "segm/AP" or "validation/total_loss"; "" takes the task's main one. MODE says

@@ -32,7 +32,7 @@ from segtron.engine.hooks import CurvePlotter, Evaluation, LeaveOnNotice, Recent
 from segtron.engine.optimizer import build_optimizer
 from segtron.engine.prediction_pictures import build_prediction_pictures
 from segtron.engine.schedule import build_lr_scheduler
-from segtron.engine.scoring import evaluate, inference_dir
+from segtron.engine.scoring import INFERENCE_DIR, evaluate, inference_dir
 from segtron.engine.signals import Interrupted, StopNotice
 from segtron.engine.step import TrainingStep
 from segtron.engine.validation_loss import validation_results
@@ -290,10 +290,7 @@ class Trainer(DefaultTrainer):
         try:
             super().run_step()
         except FloatingPointError as error:
-            raise UserError(
-                f"{error}; lower SOLVER.BASE_LR (now {self.cfg.SOLVER.BASE_LR}), lengthen "
-                "SOLVER.WARMUP_ITERS or set SOLVER.CLIP_GRADIENTS.ENABLED True"
-            ) from error
+            raise UserError(f"{error}; {self._remedy_of_divergence()}") from error
         except RuntimeError as error:
             sentence = self._explain(error)
             if sentence is None:
@@ -352,23 +349,33 @@ class Trainer(DefaultTrainer):
 
     def _evaluate(self) -> dict[str, Any]:
         _share_buffers(self.model)
-        results = evaluate(
-            self.cfg, self.model, self.test_loaders, before_batch=self._leave_if_alone
-        )
-        if self.average is not None:
-            averaged = evaluate(
-                self.cfg,
-                self.average.model,
-                self.test_loaders,
-                folder=AVERAGE_DIR,
-                before_batch=self._leave_if_alone,
-            )
-            results |= {"ema": averaged} if averaged else {}
-        if self.validation_loaders:
-            results |= validation_results(self.model, self.validation_loaders)
+        try:
+            results = self._score(self.model, INFERENCE_DIR)
+            if self.average is not None:
+                averaged = self._score(self.average.model, AVERAGE_DIR)
+                results |= {"ema": averaged} if averaged else {}
+        except FloatingPointError as error:
+            raise UserError(
+                f"{str(error).strip().rstrip('.')}, in the evaluation after iteration {self.iter}; "
+                + self._remedy_of_divergence()
+            ) from error
         # Under the name by which DefaultTrainer looks for it, to hold it to TEST.EXPECTED_RESULTS.
         self._last_eval_results = results
         return results
+
+    def _score(self, model: nn.Module, folder: str) -> dict[str, Any]:
+        results = evaluate(
+            self.cfg, model, self.test_loaders, folder=folder, before_batch=self._leave_if_alone
+        )
+        if self.validation_loaders:
+            results |= validation_results(model, self.validation_loaders)
+        return results
+
+    def _remedy_of_divergence(self) -> str:
+        return (
+            f"lower SOLVER.BASE_LR (now {self.cfg.SOLVER.BASE_LR}), lengthen SOLVER.WARMUP_ITERS "
+            "or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+        )
 
     def _leave_if_alone(self) -> None:
         """In an evaluation a process can leave at once, if no other one waits for it."""

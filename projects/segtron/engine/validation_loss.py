@@ -94,7 +94,7 @@ def validation_losses(model: nn.Module, loader: Iterable[list[dict[str, Any]]]) 
         {'total_loss': 1.63, 'loss_cls': 0.41, 'loss_box_reg': 0.52, ...}
     """
     if isinstance(model, DistributedDataParallel):
-        # It would wait for processes that have no more batches.
+        # It may wait for processes that have no more batches.
         model = model.module
     sums: dict[str, float] = defaultdict(float)
     num_images = 0
