@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 from detectron2.data import MetadataCatalog
 
-from segtron.benchmarks import evaluation
+from segtron.benchmarks import (
+    evaluation,
+    evaluation_coco,
+    evaluation_growth,
+    evaluation_workers,
+)
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
 
@@ -33,8 +38,10 @@ def run_tool(monkeypatch, capsys):
 def small(monkeypatch):
     monkeypatch.setattr(evaluation, "INSTANCES", 5)
     monkeypatch.setattr(evaluation, "GROWING_INSTANCES", (2, 5, 9))
-    monkeypatch.setattr(evaluation, "GROWING_REPEATS", (1, 2))
-    monkeypatch.setattr(evaluation, "_COCO_REPEATS", 2)
+    monkeypatch.setattr(evaluation_growth, "GROWING_INSTANCES", (2, 5, 9))
+    monkeypatch.setattr(evaluation_growth, "GROWING_REPEATS", (1, 2))
+    monkeypatch.setattr(evaluation_coco, "REPEATS", 2)
+    monkeypatch.setattr(evaluation_workers, "num_usable_cores", lambda: 2)
 
 
 def test_the_whole_tool(run_tool, small, tmp_path, caplog):
@@ -58,6 +65,13 @@ def test_the_whole_tool(run_tool, small, tmp_path, caplog):
         "coco bbox and segm in memory",
         "coco bbox of results in memory, 4 images",
         "coco segm of results in memory, 4 images",
+        "coco bbox from files, 4 images",
+        "coco segm from files, 4 images",
+        "cityscapes-instance in memory, with boundaries",
+        "cityscapes-semantic in memory, with boundaries",
+        "cityscapes-instance from files, 8 images, 2 workers",
+        "cityscapes-semantic from files, 8 images, 2 workers",
+        "panoptic from files, 8 images, 2 workers",
     }
     for row in content["rows"]:
         assert set(row) == {"work", "against", "ratio", "low", "high", "ours_s", "theirs_s"}
@@ -66,13 +80,24 @@ def test_the_whole_tool(run_tool, small, tmp_path, caplog):
         assert f"| {row['work']} " in stdout
     points = [(entry["work"], entry["images"], entry["predictions"]) for entry in content["growth"]]
     instances = [(2, 10), (4, 20), (2, 4), (2, 18)]
-    for work in ("cityscapes-instance", "coco bbox and segm"):
+    for work in (
+        "cityscapes-instance in memory",
+        "coco bbox and segm in memory",
+        "coco segm from files",
+    ):
         assert [point[1:] for point in points if point[0] == work] == instances
     for work in ("cityscapes-semantic", "panoptic"):
-        assert [point[1] for point in points if point[0] == work] == [2, 4]
-    assert all(entry["seconds"] > 0 and entry["state_bytes"] > 0 for entry in content["growth"])
+        for place in ("in memory", "from files"):
+            assert [point[1] for point in points if point[0] == f"{work} {place}"] == [2, 4]
+    for entry in content["growth"]:
+        assert entry["seconds"] > 0
+        if entry["work"].endswith("in memory"):
+            assert entry["state_bytes"] > 0
+        else:
+            assert entry["state_bytes"] is None
     assert content["left_out"] == [
-        "Left out: the official Cityscapes scripts (--skip-official-scripts)."
+        "Left out: the official Cityscapes scripts, TIDE and faster-coco-eval "
+        "(--skip-official-scripts)."
     ]
     assert stdout.rstrip().endswith(content["left_out"][0])
 
@@ -91,10 +116,16 @@ def test_unequal_scores_are_no_benchmark(small, monkeypatch, tmp_path):
     def wrong(*args):
         return {"bbox": {"AP": 1.0}}
 
-    monkeypatch.setattr(evaluation, "pycocotools_scores", wrong)
+    monkeypatch.setattr(evaluation_coco, "pycocotools_scores", wrong)
     frames = Frames(tmp_path / "frames", 1, size=(64, 128), most_instances=5, seed=0)
     with pytest.raises(RuntimeError, match="disagree: bbox/AP"):
         evaluation.compare_evaluation(frames, tmp_path, official=None, num_pairs=1)
+
+
+def test_one_core_has_nothing_to_share(small, monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluation_workers, "num_usable_cores", lambda: 1)
+    rows = evaluation_workers.compare_workers(None, tmp_path, num_instances=5, num_pairs=1)
+    assert rows == []
 
 
 def test_a_work_has_to_be_named(run_tool):

@@ -10,7 +10,11 @@ def report() -> Report:
         describe_machine(),
         {"images": 2},
         [Row("reading", "a book", Timing(2.04, 1.5, 2.5, 0.0101, 0.0206))],
-        [Growth("reading", 4, 200, 0.02, 8000), Growth("looking", 4, None, 0.02, 8000)],
+        [
+            Growth("reading", 4, 200, 0.02, 8000),
+            Growth("looking", 4, None, 0.02, 8000),
+            Growth("writing", 4, 200, 0.02, None),
+        ],
         ["Left out: the rest."],
     )
 
@@ -44,4 +48,5 @@ def test_tables():
     assert ["reading", "a book", "2.0", "1.5", "2.5", "0.010", "0.021"] in cells
     assert ["reading", "4", "200", "0.020", "5.00", "2.00", "40"] in cells
     assert ["looking", "4", "-", "0.020", "5.00", "2.00", "-"] in cells
+    assert ["writing", "4", "200", "0.020", "5.00", "-", "-"] in cells
     assert lines[-1] == "Left out: the rest."

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from segtron.benchmarks.timing import Run, Stopwatch, median_seconds, time_pairs
+from segtron.benchmarks.timing import Run, Stopwatch, garbage_kept, median_seconds, time_pairs
 
 
 class Ways:
@@ -115,6 +115,17 @@ def test_garbage_is_collected_between_runs_only():
     median_seconds(run, 2)
     assert at_start == [0, 2000, 4000]
     assert gc.isenabled()
+
+
+def test_around_many_measurements_it_stays_so():
+    ways = Ways([1.0] * 4, [1.0] * 2)
+    with garbage_kept():
+        time_pairs(ways.way("ours"), ways.way("theirs"), 1, agree)
+        assert not gc.isenabled()
+        median_seconds(ways.way("ours"), 1)
+        assert gc.get_freeze_count() > 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
 
 
 def test_median_seconds():

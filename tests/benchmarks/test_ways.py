@@ -5,16 +5,16 @@ import math
 import cv2
 import numpy as np
 import pytest
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 
 from segtron.benchmarks.frames import Frames
 from segtron.benchmarks.timing import Run
 from segtron.benchmarks.ways import (
     check_agreement,
-    coco_set,
+    decoding,
     in_memory,
     over_files,
+    timed,
     write_instance_files,
     write_label_file,
     write_labels,
@@ -120,7 +120,13 @@ def test_label_files_of_scores_and_of_labels_are_the_same(frames, tmp_path):
     assert first == second
 
 
-def test_coco_set_is_gone_afterwards(tmp_path):
-    with coco_set(tmp_path / "coco.json") as name:
-        assert MetadataCatalog.get(name).thing_dataset_id_to_contiguous_id[26] == 2
-    assert name not in MetadataCatalog.list()
+def test_timed_takes_any_clock():
+    times = iter([3.0, 7.5])
+    run = timed(lambda: {"task": {"AP": 1.0}}, clock=lambda: next(times))()
+    assert (run.seconds, run.result) == (4.5, {"task/AP": 1.0})
+
+
+def test_decoding_reads_every_file(tmp_path):
+    paths, seen = [tmp_path / "a", tmp_path / "b"], []
+    assert decoding(seen.append, paths)().result == {}
+    assert seen == paths

@@ -1,11 +1,14 @@
-"""The machine that a benchmark runs on: what it is, and keeping to one of its cores."""
+"""The machine that a benchmark runs on: what it is, what else it does, one of its cores."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -54,6 +57,56 @@ def describe_machine() -> dict[str, Any]:
             "pycocotools": importlib.metadata.version("pycocotools"),
         },
     }
+
+
+def _busy_seconds() -> float | None:
+    """Seconds that all processors have worked so far; None where the system doesn't say."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0]
+        user, nice, system, _idle, _waiting, interrupts, soft = map(int, first.split()[1:8])
+        return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+class OtherPrograms:
+    """How many cores other programs keep busy during its `with` block. What is timed by the clock
+    on the wall depends on them.
+
+    Attributes:
+        cores: on average; None where the system can't say.
+    """
+
+    def __init__(
+        self,
+        all_seconds: Callable[[], float | None] = _busy_seconds,
+        own_seconds: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """
+        Args:
+            all_seconds: of the processors, by all programs.
+            own_seconds: by this one.
+            clock: on the wall.
+        """
+        self.cores: float | None = None
+        self._clocks = all_seconds, own_seconds, clock
+
+    def __enter__(self) -> OtherPrograms:
+        self._start = [clock() for clock in self._clocks]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        everything, own, passed = (clock() for clock in self._clocks)
+        if everything is not None:
+            others = everything - self._start[0] - (own - self._start[1])
+            # The system rounds its seconds, so that nothing can come out below nothing.
+            self.cores = round(max(others / (passed - self._start[2]), 0.0), 2)
 
 
 def num_usable_cores() -> int:

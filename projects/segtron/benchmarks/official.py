@@ -1,4 +1,9 @@
-"""The official Cityscapes scripts, run in an environment of their own, for they need numpy<2."""
+"""The official scorers, run in an environment of their own, for the Cityscapes scripts need
+numpy<2.
+
+Beside these they are what Segtron doesn't depend on: the code of TIDE's authors, and for Boundary
+AP, of which the authors' own code is on no package index, faster-coco-eval.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +27,11 @@ _WORKER = Path(__file__).with_name("official_worker.py")
 # There are wheels of the pinned numpy for these.
 _VERSIONS = ((3, 11), (3, 12))
 
+Task = Literal["instances", "labels", "panoptic", "boundary", "error_types"]
 
-class OfficialScripts:
-    """The official Cityscapes scripts.
+
+class OfficialScorers:
+    """The official Cityscapes scripts, TIDE's authors' code, and faster-coco-eval.
 
     Attributes:
         numpy: the version that they ran with; None before they ran.
@@ -78,16 +85,45 @@ class OfficialScripts:
         """
         return self._run("panoptic", gt_json, pred_json, pred_folder)
 
-    def _run(self, task: Literal["instances", "labels", "panoptic"], *paths: Path) -> Run:
+    def score_boundaries(self, gt_json: Path, results_json: Path, dilation_ratio: float) -> Run:
+        """Run faster-coco-eval for Boundary AP on one core.
+
+        Args:
+            gt_json: ground truth in COCO's format.
+            results_json: results with masks.
+            dilation_ratio: see `segtron.evaluation.boundary.boundary_width`.
+
+        Returns:
+            Its seconds, those of reading the files among them, and {"AP", "AP50", "AP75", "APs",
+            "APm", "APl"} in percent, nan where they are undefined.
+        """
+        return self._run("boundary", gt_json, results_json, str(dilation_ratio))
+
+    def score_error_types(self, gt_json: Path, results_json: Path) -> Run:
+        """Run TIDE on masks.
+
+        Args:
+            gt_json: ground truth in COCO's format.
+            results_json: results with masks, of all images together at least one.
+
+        Returns:
+            Its seconds, without reading the files; and {"AP50"}, the points gained by type of error
+            as in `segtron.evaluation.error_types.ErrorScores`, and as "number-classification", ...
+            how many errors of the type there are.
+        """
+        return self._run("error_types", gt_json, results_json)
+
+    def _run(self, task: Task, *args: Path | str) -> Run:
         with tempfile.TemporaryDirectory() as scratch:
+            words = [arg.resolve() if isinstance(arg, Path) else arg for arg in args]
             done = subprocess.run(
-                [self._python, "-I", _WORKER, task, *(path.resolve() for path in paths)],
+                [self._python, "-I", _WORKER, task, *words],
                 cwd=scratch,
                 capture_output=True,
                 text=True,
             )
         if done.returncode:
-            raise RuntimeError(f"the official script failed:\n{done.stdout}{done.stderr}")
+            raise RuntimeError(f"the official scorer failed:\n{done.stdout}{done.stderr}")
         content = json.loads(done.stdout)
         self.numpy = content["numpy"]
         scores = {
@@ -96,8 +132,8 @@ class OfficialScripts:
         return Run(content["seconds"], scores)
 
 
-def prepare_official_scripts(cache: Path | None = None) -> OfficialScripts:
-    """Find the environment of the official scripts, or make it, which takes some seconds.
+def prepare_official_scorers(cache: Path | None = None) -> OfficialScorers:
+    """Find the environment of the official scorers, or make it, which takes some seconds.
 
     Args:
         cache: the folder that environments are kept in; default: `segtron` in the user's cache.
@@ -112,7 +148,7 @@ def prepare_official_scripts(cache: Path | None = None) -> OfficialScripts:
     except OSError as error:
         raise UserError(
             f"{_PINS} cannot be read ({error.strerror}), so it is not known what the official "
-            "Cityscapes scripts need; run the benchmark in a clone of the repository"
+            "scorers need; run the benchmark in a clone of the repository"
         ) from error
     interpreter = _suitable_python()
     fingerprint = hashlib.sha256(pins + interpreter.encode()).hexdigest()[:12]
@@ -124,7 +160,7 @@ def prepare_official_scripts(cache: Path | None = None) -> OfficialScripts:
             install = ["-m", "pip", "install", "--no-deps", "--no-input", "-r", str(_PINS)]
             install.append("--disable-pip-version-check")
             _run_step([str(temporary / "bin" / "python"), "-I", *install])
-    return OfficialScripts(python)
+    return OfficialScorers(python)
 
 
 def _suitable_python() -> str:
@@ -153,6 +189,6 @@ def _run_step(command: list[str]) -> None:
         errors = [line for line in lines if line.startswith("ERROR")]
         reason = (errors or lines or [f"exit code {done.returncode}"])[-1].strip()
         raise UserError(
-            f"the environment of the official Cityscapes scripts could not be made ({reason}); "
+            f"the environment of the official scorers could not be made ({reason}); "
             "the first time this needs the network"
         )

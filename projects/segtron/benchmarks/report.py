@@ -38,14 +38,15 @@ class Growth:
         images: how many.
         predictions: how many in all images; None where they aren't counted.
         seconds: it took.
-        state_bytes: that the metric held before the scores were computed.
+        state_bytes: that the metric held before the scores were computed; None where that wasn't
+            measured.
     """
 
     work: str
     images: int
     predictions: int | None
     seconds: float
-    state_bytes: int
+    state_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Report:
     """All that was found.
 
     Attributes:
-        machine: see `segtron.benchmarks.machine.describe_machine`.
+        machine: see `segtron.benchmarks.machine.describe_machine`; and `cores_used_by_others` while
+            rows were timed by the clock on the wall, where there are any.
         settings: what was asked for, by name.
         rows: comparisons.
         growth: costs by size.
@@ -114,10 +116,8 @@ class Report:
                     "-" if entry.predictions is None else str(entry.predictions),
                     f"{entry.seconds:.3f}",
                     f"{1000 * entry.seconds / entry.images:.2f}",
-                    f"{entry.state_bytes / entry.images / 1000:.2f}",
-                    "-"
-                    if entry.predictions is None
-                    else f"{entry.state_bytes / entry.predictions:.0f}",
+                    _quotient(entry.state_bytes, 1000 * entry.images, digits=2),
+                    _quotient(entry.state_bytes, entry.predictions, digits=0),
                 ]
                 for entry in self.growth
             ],
@@ -125,12 +125,18 @@ class Report:
         )
 
 
+def _quotient(number: float | None, of: float | None, digits: int) -> str:
+    return "-" if number is None or of is None else f"{number / of:.{digits}f}"
+
+
 def _machine_line(machine: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    others = machine.get("cores_used_by_others")
+    busy = "" if others is None else f" ({others} cores busy with others while that was timed)"
     return (
-        f"{machine['cpu']}, {machine['cores']} cores, of which 1 was used, load average "
-        f"{machine['load_average']} at the start; {machine['system']}; {versions}; times are "
-        f"{machine['clock']}"
+        f"{machine['cpu']}, {machine['cores']} cores, load average {machine['load_average']} at "
+        f"the start; {machine['system']}; {versions}; on one core, in {machine['clock']}, where a "
+        f"row doesn't say otherwise{busy}"
     )
 
 

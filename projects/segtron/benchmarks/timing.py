@@ -101,7 +101,7 @@ def time_pairs(
             time before anything is timed.
     """
     seconds = []
-    with _garbage_kept():
+    with garbage_kept():
         check(_run(ours).result, _run(theirs).result)
         for number in range(num_pairs):
             order = (ours, theirs) if number % 2 == 0 else (theirs, ours)
@@ -121,7 +121,7 @@ def time_pairs(
 
 def median_seconds(way: Callable[[], Run], num_runs: int) -> float:
     """The median time of a way that has nothing beside it, after one run that doesn't count."""
-    with _garbage_kept():
+    with garbage_kept():
         _run(way)
         return statistics.median(_run(way).seconds for _ in range(num_runs))
 
@@ -132,10 +132,15 @@ def _run(way: Callable[[], Run]) -> Run:
 
 
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
+def garbage_kept() -> Iterator[None]:
     """Collect garbage when it is said, not by itself; and only what came up in the meantime, for
-    going through all modules takes longer than many a run."""
-    was_enabled = gc.isenabled()
+    going through all modules takes longer than many a run.
+
+    Each measurement does so; around many of them it goes through all modules only once.
+    """
+    if not gc.isenabled():
+        yield
+        return
     gc.collect()
     gc.disable()
     gc.freeze()
@@ -143,5 +148,4 @@ def _garbage_kept() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-        if was_enabled:
-            gc.enable()
+        gc.enable()

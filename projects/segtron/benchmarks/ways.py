@@ -14,32 +14,21 @@ import io
 import json
 import math
 import shutil
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from PIL import Image
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from segtron.benchmarks.frames import Output, Record
 from segtron.benchmarks.official_worker import panoptic_scores
 from segtron.benchmarks.timing import Run, Stopwatch
-from segtron.data.cityscapes import (
-    SEM_SEG_ID_TO_CONTIGUOUS,
-    THING_ID_TO_CONTIGUOUS,
-    THING_LABELS,
-)
+from segtron.data.cityscapes import SEM_SEG_ID_TO_CONTIGUOUS, THING_LABELS
 from segtron.data.image_io import read_ids
 from segtron.evaluation import CityscapesSemSegMetric
-from segtron.evaluation.coco import CocoInstanceMetric, Task, instances_to_coco_results
-from segtron.evaluation.coco_ground_truth import CocoGroundTruth
-from segtron.evaluation.model_output import thing_category_ids
 
 Way = Callable[[], Run]
 # Gives the output for the image of a number.
@@ -118,17 +107,36 @@ def over_files(
     return run
 
 
-def timed(work: Callable[[], Mapping[str, Mapping[str, float]]]) -> Way:
-    """All that a function does; it gives task -> metric -> percent."""
+def timed(
+    work: Callable[[], Mapping[str, Mapping[str, float]]],
+    clock: Callable[[], float] = time.process_time,
+) -> Way:
+    """All that a function does; it gives task -> metric -> percent.
+
+    Args:
+        work: the function.
+        clock: gives the time in seconds.
+    """
 
     def run() -> Run:
-        watch = Stopwatch()
+        watch = Stopwatch(clock)
         quiet = io.StringIO()
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), watch:
             results = work()
         return Run(watch.seconds, _flat(results))
 
     return run
+
+
+def decoding(read: Callable[[Path], object], paths: Sequence[Path]) -> Way:
+    """Reading files and nothing else."""
+
+    def decode() -> dict[str, dict[str, float]]:
+        for path in paths:
+            read(path)
+        return {}
+
+    return timed(decode)
 
 
 def _flat(results: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -230,64 +238,6 @@ def official_panoptic(gt_json: Path, pred_json: Path, pred_folder: Path) -> Way:
     """The official panoptic scorer in this process, which works with any numpy."""
 
     def work() -> dict[str, dict[str, float]]:
-        scores = panoptic_scores(gt_json, pred_json, pred_folder)
-        return {"panoptic_seg": {name: 100 * value for name, value in scores.items()}}
+        return {"panoptic_seg": panoptic_scores(gt_json, pred_json, pred_folder)}
 
     return timed(work)
-
-
-@contextmanager
-def coco_set(json_file: Path) -> Iterator[str]:
-    """A set of COCO's form, known to Segtron's and Detectron2's evaluators by the name given."""
-    name = f"benchmark_{uuid.uuid4().hex}"
-    MetadataCatalog.get(name).set(
-        json_file=str(json_file),
-        evaluator_type="coco",
-        thing_classes=[label.name for label in THING_LABELS],
-        thing_dataset_id_to_contiguous_id=dict(THING_ID_TO_CONTIGUOUS),
-    )
-    try:
-        yield name
-    finally:
-        MetadataCatalog.remove(name)
-
-
-def coco_metric_scores(
-    ground_truth: CocoGroundTruth, results: Mapping[int, list[dict[str, Any]]], task: Task
-) -> dict[str, dict[str, float]]:
-    """What Segtron's metric says of COCO results by image."""
-    metric = CocoInstanceMetric()
-    for image_id, of_image in results.items():
-        metric.update(image_id, of_image, has_masks=True)
-    return {task: metric.compute(ground_truth, task).overall}
-
-
-def pycocotools_scores(
-    ground_truth: COCO, results: Mapping[int, list[dict[str, Any]]], task: Task
-) -> dict[str, dict[str, float]]:
-    """What pycocotools says of the same, by the calls that Detectron2 makes."""
-    # Copies, for `loadRes` writes into what it is given. Where there are boxes it scores these.
-    listed = [dict(result) for of_image in results.values() for result in of_image]
-    if task == "segm":
-        for result in listed:
-            del result["bbox"]
-    scorer = COCOeval(ground_truth, ground_truth.loadRes(listed), task)
-    scorer.evaluate()
-    scorer.accumulate()
-    scorer.summarize()
-    names = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-    scores = zip(names, scorer.stats[: len(names)].tolist(), strict=True)
-    return {task: {name: 100 * value if value >= 0 else math.nan for name, value in scores}}
-
-
-def coco_results(
-    dataset_name: str, records: Sequence[Record], output_of: OutputOf
-) -> dict[int, list[dict[str, Any]]]:
-    """Outputs as COCO results, by image."""
-    category_ids = thing_category_ids(dataset_name)
-    return {
-        record["image_id"]: instances_to_coco_results(
-            output_of(number)["instances"], record["image_id"], category_ids
-        )
-        for number, record in enumerate(records)
-    }

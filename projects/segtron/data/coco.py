@@ -16,6 +16,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
 from segtron.data.json_file import Fields, read_json_lists
+from segtron.data.run_lengths import decode_run_lengths
 from segtron.errors import UserError
 
 # What each entry of a list must have, and of which type.
@@ -175,30 +176,12 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
 
 
 def _compressed_length(counts: str) -> int | None:
-    """Pixels that a compressed RLE string covers, None if it is malformed.
-
-    Each number is coded in groups of 5 bits, lowest first; from the third on it is the difference
-    to the number two before (pycocotools' `rleToString`).
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts:
-        code = ord(character) - 48
-        if not 0 <= code < 64:
-            return None
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:
-            if shift > 60:
-                return None
-            continue
-        if code & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        if runs[-1] < 0:
-            return None
-        value = shift = 0
-    return None if shift else sum(runs)
+    """Pixels that compressed run lengths cover, None if they are malformed."""
+    try:
+        runs = decode_run_lengths(counts)
+    except ValueError:
+        return None
+    return None if (runs < 0).any() else int(runs.sum())
 
 
 def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
+from segtron.data.run_lengths import decode_run_lengths
 from segtron.evaluation.masks import bounding_slices
 
 RLE = dict[str, Any]
@@ -146,7 +147,7 @@ def _boundary_rle(rle: RLE, dilation_ratio: float) -> RLE:
         return rle
     # COCO's runs go down the columns, so those of the mask's own columns lie side by side.
     start, num_pixels = left * height, columns * height
-    ends = np.clip(np.cumsum(_run_lengths(rle["counts"])) - start, 0, num_pixels)
+    ends = np.clip(np.cumsum(decode_run_lengths(rle["counts"])) - start, 0, num_pixels)
     is_mask = np.arange(len(ends)) % 2 == 1
     band = np.repeat(is_mask, np.diff(ends, prepend=0)).reshape(columns, height)
     hollow_out(band[:, top : top + rows], distance)
@@ -159,23 +160,3 @@ def _boundary_rle(rle: RLE, dilation_ratio: float) -> RLE:
         {"size": [height, width], "counts": counts.tolist()}, height, width
     )
     return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
-
-
-def _run_lengths(counts: str | bytes) -> np.ndarray:
-    """The numbers that COCO's compressed run lengths stand for.
-
-    A number has five bits a character, the lowest first, and bit 5 says that it goes on; bit 4 of
-    its last character is the sign. From the fourth on, numbers are differences to the one two
-    before.
-    """
-    data = counts.encode("ascii") if isinstance(counts, str) else counts
-    codes = np.frombuffer(data, dtype=np.uint8) - 48
-    last = np.flatnonzero(codes < 32)
-    lengths = np.diff(last, prepend=-1)
-    first = last - lengths + 1
-    place = np.arange(codes.size) - np.repeat(first, lengths)
-    numbers = np.add.reduceat((codes & 31).astype(np.int64) << (5 * place), first)
-    numbers[codes[last] & 16 != 0] -= 1 << (5 * lengths[codes[last] & 16 != 0])
-    for every_other in (numbers[1::2], numbers[2::2]):
-        np.cumsum(every_other, out=every_other)
-    return numbers
