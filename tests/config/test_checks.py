@@ -120,8 +120,8 @@ def test_windows_may_touch_without_overlap(tmp_path: Path) -> None:
 
 def test_more_checkpoints_averaged_than_kept() -> None:
     cfg = get_default_config()
-    cfg.SOLVER.AVERAGE_LAST, cfg.SOLVER.CHECKPOINTS_KEPT = 4, 2
-    with pytest.raises(UserError, match="AVERAGE_LAST is 4, but SOLVER.CHECKPOINTS_KEPT is 2"):
+    cfg.SOLVER.AVERAGE_LAST, cfg.SOLVER.CHECKPOINTS_KEPT = 4, 3
+    with pytest.raises(UserError, match="AVERAGE_LAST is 4, but SOLVER.CHECKPOINTS_KEPT is 3"):
         check_values(cfg)
-    cfg.SOLVER.CHECKPOINTS_KEPT = 3
+    cfg.SOLVER.CHECKPOINTS_KEPT = 4
     check_values(cfg)

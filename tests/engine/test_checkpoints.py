@@ -164,3 +164,13 @@ def test_the_state_is_data(tmp_path: Path, caplog):
         write_checkpoint(tmp_path / "x.pth", {"model": {}, "trainer": hook.state_dict()})
     state = read_checkpoint(tmp_path / "x.pth")["trainer"]
     assert state == {"loss": ([(1.0, 0)], True)}
+
+
+def test_what_a_longer_run_left_is_not_counted(tmp_path):
+    """A damaged checkpoint of a later iteration, of which the training went back."""
+    (tmp_path / "model_0000099.pth").write_bytes(b"damaged")
+    assert run(tmp_path, 5, period=2, num_kept=1) == [
+        "model_0000003.pth",
+        "model_0000099.pth",
+        "model_final.pth",
+    ]

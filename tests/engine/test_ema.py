@@ -64,3 +64,15 @@ def test_the_average_is_not_trained():
     average = WeightAverage(model, decay=0.9)
     assert not any(parameter.requires_grad for parameter in average.model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_switched_on_at_a_resume_it_starts_from_what_was_loaded():
+    model = model_of(1.0)
+    average = WeightAverage(model, decay=0.9)
+    set_all(model, 7.0)  # a checkpoint is loaded
+    average.before_train()
+    assert float(average.model[0].weight) == 7.0
+    average.after_step()
+    set_all(model, 3.0)
+    average.before_train()
+    assert float(average.model[0].weight) == 7.0

@@ -169,7 +169,7 @@ def test_the_live_line_shows_what_the_best_checkpoint_is_chosen_by(
 
     def build(last_iteration: int | None) -> list[EventWriter]:
         cfg = config()
-        cfg.TEST.BEST.METRIC = "validation/total_loss"
+        cfg.TEST.BEST.METRIC, cfg.TEST.EVAL_PERIOD = "validation/total_loss", 7
         return build_writers(cfg, tmp_path, last_iteration=last_iteration)
 
     with caplog.at_level(logging.INFO):

@@ -192,6 +192,19 @@ def test_safetensors(tmp_path: Path) -> None:
         load_weights(other, str(tmp_path / "weights.safetensors"), strict=True)
 
 
+def test_an_archive_that_is_larger_than_it_looks_is_refused(tmp_path: Path) -> None:
+    torch.save({"model": {"weight": torch.zeros(10**6)}}, tmp_path / "honest.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "honest.pth") as honest,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in honest.infolist():
+            bomb.writestr(entry.filename, honest.read(entry))
+    read_checkpoint(tmp_path / "honest.pth")
+    with pytest.raises(UserError, match=r"bomb.pth .* packed"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     path = str(saved(tmp_path / "a.pth", {"model": {"other": torch.zeros(2)}}))
     with pytest.raises(UserError, match="no tensor in common"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from segtron.modeling.losses import SemSegLoss
+from segtron.modeling.losses import SemSegLoss, shares
 from segtron.modeling.losses.shares import loss_shares
 
 
@@ -69,3 +69,14 @@ def test_nothing_labelled_and_nothing_to_share():
     assert loss_shares(loss, empty) == [{}, {}]
     assert loss_shares(loss, PARTS[:1]) == [{}]
     assert loss_shares(nn.Linear(1, 1), PARTS) == [{}, {}]
+
+
+def test_processes_share_a_batch(monkeypatch):
+    """The mean over both processes, as gradients are averaged, is the loss of the whole batch."""
+    loss = loss_of({"cross_entropy": 1.0})
+    everybody = [[loss.sizes([image["sem_seg"] for image in part])] for part in PARTS]
+    monkeypatch.setattr(shares.comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(shares.comm, "all_gather", lambda _: everybody)
+    (first,), (second,) = (loss_shares(loss, [part]) for part in PARTS)
+    assert first["loss_sem_seg"] == pytest.approx(2 * 1 / 7)
+    assert second["loss_sem_seg"] == pytest.approx(2 * 6 / 7)

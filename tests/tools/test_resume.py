@@ -40,15 +40,16 @@ def log_of(output_dir: Path) -> str:
 def test_killed_while_it_writes_a_checkpoint(datasets: Path, alone: Path, tmp_path: Path) -> None:
     output_dir = tmp_path / "out"
     assert kill_while_writing(run_training(datasets, output_dir, OPTIONS), output_dir)
-    # Before the first checkpoint was whole: there is nothing to go on from but the seed.
-    assert not (output_dir / "last_checkpoint").exists()
+    # Before the first checkpoint was whole there is nothing to go on from but the seed. (On a
+    # machine that is busy it may have become whole before the process was gone.)
+    has_none = not (output_dir / "last_checkpoint").exists()
     process = run_training(datasets, output_dir, OPTIONS, resume=True)
     wait_for(output_dir / "model_0000009.pth", process)
     assert kill(process)
     finish(run_training(datasets, output_dir, OPTIONS, resume=True), output_dir)
     assert differences(outcome(alone), outcome(output_dir)) == []
     assert not list(output_dir.glob(".*"))
-    assert "starts from the beginning" in log_of(output_dir)
+    assert ("starts from the beginning" in log_of(output_dir)) == has_none
 
 
 def test_asked_to_stop(datasets: Path, alone: Path, tmp_path: Path) -> None:

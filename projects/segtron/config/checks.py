@@ -133,11 +133,10 @@ def check_values(cfg: CfgNode) -> None:
 
 def _check_kept(cfg: CfgNode) -> None:
     kept, averaged = cfg.SOLVER.CHECKPOINTS_KEPT, cfg.SOLVER.AVERAGE_LAST
-    # The final one is there, too.
-    if kept and averaged > kept + 1:
+    if kept and averaged > kept:
         raise UserError(
             f"SOLVER.AVERAGE_LAST is {averaged}, but SOLVER.CHECKPOINTS_KEPT is {kept}; keep "
-            f"{averaged - 1} or more, or all (0)"
+            f"{averaged} or more, or all (0)"
         )
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 AVERAGE_CHECKPOINT = "model_average.pth"
 
 
-def write_average(output_dir: Path, count: int) -> Path:
+def write_average(output_dir: Path, count: int, period: int = 1) -> Path:
     """Average the last checkpoints of a training that has ended.
 
     Args:
@@ -26,6 +26,7 @@ def write_average(output_dir: Path, count: int) -> Path:
             a periodic checkpoint has the same weights; periodic ones of later iterations, which
             another training left, are not taken. Gets `model_average.pth`.
         count: how many checkpoints, 1 or more. If there are fewer, all are taken, with a warning.
+        period: iterations between those to take, 1 for all there are.
 
     Returns:
         The file written.
@@ -34,7 +35,7 @@ def write_average(output_dir: Path, count: int) -> Path:
         UserError: there is no checkpoint, one can't be read, or they don't fit each other; or the
             result can't be written.
     """
-    paths = _last_checkpoints(output_dir, count)
+    paths = _last_checkpoints(output_dir, count, period)
     if not paths:
         raise UserError(f"no checkpoints to average: {output_dir} holds no model_*.pth")
     if len(paths) < count:
@@ -97,9 +98,9 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
     }
 
 
-def _last_checkpoints(output_dir: Path, count: int) -> list[Path]:
+def _last_checkpoints(output_dir: Path, count: int, period: int) -> list[Path]:
     """Oldest first; at most `count`."""
-    paths = list(periodic_checkpoints(output_dir))[::-1]
+    paths = list(periodic_checkpoints(output_dir, period))[::-1]
     final = output_dir / f"{FINAL}.pth"
     if final.is_file():
         # Later than all if it doesn't say.

@@ -53,9 +53,20 @@ class Checkpoints(HookBase):
         self._checkpointer.save(f"model_{self.trainer.iter:07d}", iteration=self.trainer.iter)
         self._written_at = self.trainer.iter
         if self._num_kept and comm.is_main_process():
-            for path in list(periodic_checkpoints(Path(self._checkpointer.save_dir)))[
-                self._num_kept :
-            ]:
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove all but the newest of those of this training: not what an earlier, longer one left
+        (it is overwritten when its iteration comes), and first those of notices."""
+        now = self.trainer.iter
+        written = [
+            (iteration, path)
+            for iteration, path in numbered_checkpoints(Path(self._checkpointer.save_dir))
+            if iteration <= now
+        ]
+        kept = [i for i, _ in written if (i + 1) % self._period == 0][: self._num_kept]
+        for iteration, path in written:
+            if iteration not in (now, *kept):
                 path.unlink(missing_ok=True)
 
     def write_final(self) -> None:
@@ -64,15 +75,26 @@ class Checkpoints(HookBase):
         self._written_at = self.trainer.iter
 
 
-def periodic_checkpoints(output_dir: Path) -> Iterator[Path]:
-    """The checkpoints of iterations, the newest first."""
+def numbered_checkpoints(output_dir: Path) -> list[tuple[int, Path]]:
+    """The checkpoints of iterations and their iterations, the newest first."""
     numbered = [
         (int(match[1]), path)
         for path in output_dir.glob("model_*.pth")
         if (match := _PERIODIC.fullmatch(path.name))
     ]
-    for _, path in sorted(numbered, reverse=True):
-        yield path
+    return sorted(numbered, reverse=True)
+
+
+def periodic_checkpoints(output_dir: Path, period: int = 1) -> Iterator[Path]:
+    """The checkpoints of iterations, the newest first.
+
+    Args:
+        output_dir: of the training.
+        period: leave out those that a cluster's notice led to, off the period.
+    """
+    for iteration, path in numbered_checkpoints(output_dir):
+        if (iteration + 1) % period == 0:
+            yield path
 
 
 def resumable_checkpoints(output_dir: Path) -> list[Path]:

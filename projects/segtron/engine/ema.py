@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 class WeightAverage(HookBase):
     """Averages weights, and buffers such as those of batch norms, after each step.
 
-    After step n (from 0) the average moves to the weights by 1 - min(`decay`, (1 + n) / (10 + n)),
-    so that it forgets the first weights quickly, as TensorFlow's ExponentialMovingAverage does. Its
-    state is in checkpoints.
+    The weights after the first step are the average; after step n (from 0) it moves to the weights
+    by 1 - min(`decay`, (1 + n) / (10 + n)), so that it forgets the first weights quickly, as
+    TensorFlow's ExponentialMovingAverage does. Its state is in checkpoints.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -29,6 +29,11 @@ class WeightAverage(HookBase):
         self._source = model
         self._averaged = AveragedModel(model, multi_avg_fn=self._average, use_buffers=True)
         self._averaged.requires_grad_(False)
+
+    def before_train(self) -> None:
+        """Take over what was loaded into the model, if there is no average yet."""
+        if not self._averaged.n_averaged:
+            self._averaged.module.load_state_dict(self._source.state_dict())
 
     @property
     def model(self) -> nn.Module:

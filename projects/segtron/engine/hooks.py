@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,20 +73,20 @@ class RecentScalars(HookBase):
         """Name -> the last values with their iterations, and whether they are smoothed."""
         storage = self.trainer.storage
         return {
-            name: (
-                [
-                    (float(value), int(at))
-                    for value, at in history.values()
-                    if at > history.values()[-1][1] - WINDOW
-                ],
-                storage.smoothing_hints()[name],
-            )
+            name: (_recent(history.values()), storage.smoothing_hints()[name])
             for name, history in storage.histories().items()
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See `state_dict`."""
         self._restored = state_dict
+
+
+def _recent(values: Sequence[tuple[float, float]]) -> list[tuple[float, int]]:
+    """Those of the last `WINDOW` iterations; the history of a long training is long."""
+    oldest = values[-1][1] - WINDOW
+    recent = itertools.takewhile(lambda entry: entry[1] > oldest, reversed(values))
+    return [(float(value), int(at)) for value, at in recent][::-1]
 
 
 class LeaveOnNotice(HookBase):
@@ -98,6 +99,8 @@ class LeaveOnNotice(HookBase):
             Interrupted: in every process.
         """
         if self.trainer.is_interrupted:
+            # The main process may still be writing the checkpoint, and would be ended with the job.
+            comm.synchronize()
             logger.warning(
                 "The job was asked to stop. There is a checkpoint of iteration %d: go on from it "
                 "with --resume.",

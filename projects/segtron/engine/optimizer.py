@@ -90,7 +90,8 @@ def _create(cfg: CfgNode, groups: list[dict[str, Any]]) -> Optimizer:
             solver.IMS_PER_BATCH,
         )
     try:
-        return build(groups, fused=True, **options)
+        # Copies, for an attempt that fails leaves its options in them.
+        return build([dict(group) for group in groups], fused=True, **options)
     except (RuntimeError, TypeError):  # not for this device, or not in this version
         return build(groups, **options)
 

@@ -37,12 +37,13 @@ class StopNotice:
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may
             return
-        before = {number: signal.signal(number, self._remember) for number in SIGNALS}
-        self._before = before
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:
+            signal.signal(number, self._remember)
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in self._before.items():
                 signal.signal(number, handler)
 
     def _remember(self, number: int, _: object) -> None:

@@ -80,7 +80,6 @@ class TrainingStep(SimpleTrainer):
         clock = _Clock(self._device)
         parts = _split(next(self._data_loader_iter), self._num_parts)
         clock.ends("data_time")
-        self.optimizer.zero_grad()
         losses_of_parts = []
         for number, (part, shares) in enumerate(
             zip(parts, loss_shares(self.model, parts), strict=True)
@@ -94,6 +93,10 @@ class TrainingStep(SimpleTrainer):
                     name: loss * shares.get(name, 1 / len(parts)) for name, loss in losses.items()
                 }
                 clock.ends("forward_time")
+                if number == 0:
+                    # Not before: where a part of the model has no part in the loss, the forward
+                    # pass of several processes fails, and the gradients so far tell which part.
+                    self.optimizer.zero_grad()
                 self.grad_scaler.scale(sum(losses.values())).backward()
                 clock.ends("backward_time")
             losses_of_parts.append({name: loss.detach() for name, loss in losses.items()})

@@ -208,17 +208,26 @@ class Trainer(DefaultTrainer):
         Raises:
             Interrupted: a cluster's notice came; there is a checkpoint to go on from.
         """
-        if comm.is_main_process():
-            output_dir = Path(self.cfg.OUTPUT_DIR)
-            # The last of all hooks, so that they see what the evaluation found. Not before now,
-            # since a writer opens its file at once.
-            # What came after the checkpoint in its iteration is done, and written, again.
-            last_iteration = self.start_iter - 2 if self.start_iter else None
-            writers = build_writers(self.cfg, output_dir, last_iteration=last_iteration)
-            self.register_hooks([WriteEvents(writers, _METRICS_PERIOD), CurvePlotter(output_dir)])
+        with self._notice.listening():
+            if comm.is_main_process():
+                self._register_writers()
+            self._run()
+        if self.cfg.TEST.EXPECTED_RESULTS and self.test_loaders and comm.is_main_process():
+            verify_results(self.cfg, self._last_eval_results)
+
+    def _register_writers(self) -> None:
+        """The last of all hooks, so that they see what the evaluation found. Not before a training
+        starts, since a writer opens its file at once."""
+        output_dir = Path(self.cfg.OUTPUT_DIR)
+        # What came after the checkpoint in its iteration is done, and written, again.
+        last_iteration = self.start_iter - 2 if self.start_iter else None
+        writers = build_writers(self.cfg, output_dir, last_iteration=last_iteration)
+        self.register_hooks([WriteEvents(writers, _METRICS_PERIOD), CurvePlotter(output_dir)])
+
+    def _run(self) -> None:
         self.iter = self.start_iter
         logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
-        with EventStorage(self.start_iter) as self.storage, self._notice.listening():
+        with EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
                 self._finish_last_iteration()
@@ -235,8 +244,6 @@ class Trainer(DefaultTrainer):
                 raise
             finally:
                 self.after_train()
-        if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
-            verify_results(self.cfg, self._last_eval_results)
 
     def _finish_last_iteration(self) -> None:
         """Do what came after the checkpoint that the training goes on from, in its iteration."""
@@ -262,7 +269,9 @@ class Trainer(DefaultTrainer):
             logger.info("The averaged weights are in %s", path)
         if self.cfg.SOLVER.AVERAGE_LAST:
             if comm.is_main_process():
-                write_average(output_dir, self.cfg.SOLVER.AVERAGE_LAST)
+                write_average(
+                    output_dir, self.cfg.SOLVER.AVERAGE_LAST, self.cfg.SOLVER.CHECKPOINT_PERIOD
+                )
             comm.synchronize()
             self._score_average_of_checkpoints(output_dir / AVERAGE_CHECKPOINT)
 
@@ -352,6 +361,7 @@ class Trainer(DefaultTrainer):
         try:
             results = self._score(self.model, INFERENCE_DIR)
             if self.average is not None:
+                _share_buffers(self.average.model)
                 averaged = self._score(self.average.model, AVERAGE_DIR)
                 results |= {"ema": averaged} if averaged else {}
         except FloatingPointError as error:

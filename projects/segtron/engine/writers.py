@@ -48,7 +48,9 @@ def build_writers(
     """
     check_writers(cfg.LOG.WRITERS)
     metrics_file = MetricsFile(output_dir / "metrics.json", last_iteration)
-    best = BestValue(cfg.TEST.BEST.METRIC if cfg.TEST.BEST.ENABLED else "", mode=cfg.TEST.BEST.MODE)
+    # Where there is no hook that says in time that there is no such metric, the main one is shown.
+    is_checked = cfg.TEST.BEST.ENABLED and cfg.TEST.EVAL_PERIOD > 0
+    best = BestValue(cfg.TEST.BEST.METRIC if is_checked else "", mode=cfg.TEST.BEST.MODE)
     return [
         ProgressWriter(
             cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH, best=best, earlier=metrics_file.earlier

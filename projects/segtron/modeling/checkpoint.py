@@ -270,8 +270,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         elif path.suffix == ".safetensors":
             content = load_file(path)
         else:
+            _check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
-            _check_sums(path)
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -307,17 +307,25 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_sums(path: Path) -> None:
-    """Make sure that what is in a checkpoint is what was written; torch doesn't look.
+def _check_archive(path: Path) -> None:
+    """Make sure that what is in a checkpoint is what was written, of which torch looks at nothing,
+    and is no larger than the file.
 
     Raises:
-        BadZipFile: a part has another sum.
+        BadZipFile: a part has another sum, or is packed, as torch's never are.
     """
-    if zipfile.is_zipfile(path):  # what torch wrote before 2020 has no sums
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} in it is damaged")
+    if not zipfile.is_zipfile(path):  # what torch wrote before 2020 is no archive
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if (
+            any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            or sum(entry.file_size for entry in entries) > path.stat().st_size
+        ):
+            raise zipfile.BadZipFile("it is packed and may be larger than it looks")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} in it is damaged")
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training curves as PNG, from the `metrics.json` that Detectron2's `JSONWriter` writes."""
+"""Training curves as PNG, from the `metrics.json` that a training writes."""
 
 from __future__ import annotations
 
