@@ -125,3 +125,42 @@ def test_more_checkpoints_averaged_than_kept() -> None:
         check_values(cfg)
     cfg.SOLVER.CHECKPOINTS_KEPT = 4
     check_values(cfg)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("WARMUP_FACTOR", -5.0),
+        ("WARMUP_FACTOR", float("nan")),
+        ("BACKBONE_MULTIPLIER", float("inf")),
+        ("GAMMA", -1.0),
+        ("MOMENTUM", 2.0),
+        ("WEIGHT_DECAY", -1.0),
+        ("WARMUP_ITERS", -5),
+    ],
+)
+def test_optimizers_without_sense(key: str, value: float) -> None:
+    cfg = get_default_config()
+    cfg.SOLVER[key] = value
+    with pytest.raises(UserError, match=f"SOLVER.{key} is"):
+        check_values(cfg)
+
+
+@pytest.mark.parametrize(("key", "value"), [("CLIP_VALUE", 0.0), ("NORM_TYPE", -3.0)])
+def test_clipping_without_sense(key: str, value: float) -> None:
+    cfg = get_default_config()
+    cfg.SOLVER.CLIP_GRADIENTS[key] = value
+    check_values(cfg)
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    with pytest.raises(UserError, match=f"CLIP_GRADIENTS.{key} is {value}"):
+        check_values(cfg)
+
+
+def test_seeds_and_nesterov() -> None:
+    cfg = get_default_config()
+    cfg.SEED = 10**12
+    with pytest.raises(UserError, match="SEED is 1000000000000"):
+        check_values(cfg)
+    cfg.SEED, cfg.SOLVER.NESTEROV, cfg.SOLVER.MOMENTUM = 1, True, 0.0
+    with pytest.raises(UserError, match="NESTEROV is True"):
+        check_values(cfg)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,6 @@ from torch import nn
 
 from segtron.engine.checkpoints import Checkpoints, periodic_checkpoints, resumable_checkpoints
 from segtron.engine.hooks import RecentScalars
-from segtron.errors import UserError
 from segtron.modeling.checkpoint import (
     Checkpointer,
     DamagedCheckpointError,
@@ -92,23 +91,34 @@ def test_damage_is_noticed(tmp_path, damage):
         read_checkpoint(path)
 
 
-def test_a_full_disk_leaves_the_last_one(tmp_path):
-    """In a child, for a limit to the size of files can stand for a disk that is full."""
-    import resource
+# A limit to the size of files can stand for a disk that is full.
+FULL_DISK = """
+import resource
+import signal
+import sys
+from pathlib import Path
 
+import torch
+from segtron.errors import UserError
+from segtron.modeling.checkpoint import write_checkpoint
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_checkpoint(Path(sys.argv[1]), {"model": {"weight": torch.zeros(1_000_000)}})
+except UserError as error:
+    print(error.sentence)
+"""
+
+
+def test_a_full_disk_leaves_the_last_one(tmp_path):
     path = tmp_path / "model_0000001.pth"
     write_checkpoint(path, {"model": {"weight": torch.zeros(10)}})
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            write_checkpoint(path, {"model": {"weight": torch.zeros(1_000_000)}})
-        except UserError as error:
-            os._exit(0 if "model_0000001.pth" in error.sentence else 2)
-        os._exit(3)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    # A process of its own: the limit can't be raised again.
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, timeout=120
+    )
+    assert f"cannot write {path}" in done.stdout, done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["model_0000001.pth"]
     assert len(read_checkpoint(path)["model"]["weight"]) == 10
 

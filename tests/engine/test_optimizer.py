@@ -387,3 +387,11 @@ def test_the_rate_of_the_batch_holds_for_all_groups_and_the_schedule(
     with caplog.at_level(logging.INFO, logger="segtron"):
         build_optimizer(cfg, layers())
     assert not caplog.messages
+
+
+def test_another_optimizers_state_is_refused(cfg: CfgNode) -> None:
+    cfg.SOLVER.OPTIMIZER = "AdamW"
+    state = build_optimizer(cfg, layers()).state_dict()
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    with pytest.raises(UserError, match="has no momentum.*SOLVER.OPTIMIZER"):
+        build_optimizer(cfg, layers()).load_state_dict(state)

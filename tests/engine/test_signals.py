@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from segtron.engine.signals import Interrupted, StopNotice
+from segtron.engine.signals import Interrupted, StopNotice, leaving_on_notice
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -37,3 +37,10 @@ def test_the_exit_code_is_one_to_requeue_on():
     with pytest.raises(SystemExit) as ending:
         raise Interrupted
     assert ending.value.code == 75
+
+
+def test_where_nothing_is_to_be_saved_a_process_leaves_at_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted), leaving_on_notice():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -40,6 +41,10 @@ AT_LEAST = {
     "SOLVER.MAX_ITER": 1,
     "SOLVER.CHECKPOINT_PERIOD": 1,
     "SOLVER.CHECKPOINTS_KEPT": 0,
+    "SOLVER.WARMUP_FACTOR": 0,
+    "SOLVER.WARMUP_ITERS": 0,
+    "SOLVER.GAMMA": 0,
+    "SOLVER.WEIGHT_DECAY": 0,
     "SOLVER.ACCUMULATE": 1,
     "SOLVER.AVERAGE_LAST": 0,
     "SOLVER.REFERENCE_BATCH_SIZE": 0,
@@ -65,6 +70,7 @@ SHARES = (
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA",
     "TEST.BOUNDARY_RATIO",
     "SOLVER.EMA.DECAY",
+    "SOLVER.MOMENTUM",
 )
 # Detectron2's switches for what Segtron's training path does not do. Refused, since a run that
 # leaves out what it was asked for would mislead.
@@ -98,7 +104,7 @@ def check_values(cfg: CfgNode) -> None:
                 f"{key} is {get(key)!r}; it must be one of {', '.join(map(str, choices))}"
             )
     for key, smallest in AT_LEAST.items():
-        if get(key) < smallest:
+        if not smallest <= get(key) < math.inf:
             raise UserError(f"{key} is {get(key)}; it must be {smallest} or more")
     # What the data gives to pixels without a class (segtron.data.sem_seg).
     if cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE != 255:
@@ -123,12 +129,25 @@ def check_values(cfg: CfgNode) -> None:
         for name in get(key):
             if not isinstance(name, str):
                 raise UserError(f"{key} holds {name!r}, which is no name; put it in quotes")
+    _check_optimizer(cfg)
     _check_kept(cfg)
     _check_pixels(cfg)
     _check_steps(cfg)
     _check_sizes(cfg)
     _check_windows(cfg)
     _check_scales(cfg)
+
+
+def _check_optimizer(cfg: CfgNode) -> None:
+    if cfg.SOLVER.NESTEROV and not cfg.SOLVER.MOMENTUM:
+        raise UserError("SOLVER.NESTEROV is True and SOLVER.MOMENTUM 0; give it a momentum")
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    for key in ("CLIP_VALUE", "NORM_TYPE"):
+        # A norm of the order infinity is the largest gradient.
+        if clip.ENABLED and not clip[key] > 0:
+            raise UserError(f"SOLVER.CLIP_GRADIENTS.{key} is {clip[key]}; it must be above 0")
+    if cfg.SEED >= 2**31:
+        raise UserError(f"SEED is {cfg.SEED}; it must be below {2**31}")
 
 
 def _check_kept(cfg: CfgNode) -> None:

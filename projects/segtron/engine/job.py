@@ -24,6 +24,7 @@ from segtron.engine.output_dir import check_writable, holds_run, set_earlier_run
 from segtron.engine.randomness import choose_seed, use_deterministic_algorithms
 from segtron.engine.run_description import describe_run, read_code, write_run_description
 from segtron.engine.scoring import append_metrics, evaluate
+from segtron.engine.signals import leaving_on_notice
 from segtron.engine.trainer import Trainer
 from segtron.errors import UserError
 from segtron.files import remove_leftovers, replacing
@@ -54,7 +55,7 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
     if resume and eval_only:
         raise UserError("--resume goes on training and --eval-only does not train; choose one")
     _log_to_terminal()
-    with _kept_log() as first_lines:
+    with leaving_on_notice(), _kept_log() as first_lines:
         cfg = _with_seed(load_config(config_file, opts), resume)
         seed_all_rng(cfg.SEED + comm.get_rank())
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK

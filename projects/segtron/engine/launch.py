@@ -81,7 +81,10 @@ def _run_processes(worker: Callable[..., None], args: tuple[Any, ...]) -> None:
     num_processes = args[2]
     context = mp.start_processes(worker, args, num_processes, join=False)
 
+    notices: list[int] = []
+
     def pass_on(number: int, _: object) -> None:
+        notices.append(number)
         for process in context.processes:
             if process.is_alive():
                 os.kill(process.pid, number)
@@ -97,7 +100,9 @@ def _run_processes(worker: Callable[..., None], args: tuple[Any, ...]) -> None:
             raise UserError(sentence.strip()) from error
         raise
     except mp.ProcessExitedException as error:
-        if error.exit_code == INTERRUPTED_EXIT_CODE:
+        # A notice may come before a process listens, or a second time.
+        was_noticed = error.signal_name in [signal.Signals(number).name for number in notices]
+        if error.exit_code == INTERRUPTED_EXIT_CODE or was_noticed:
             raise Interrupted from error
         if error.signal_name == signal.SIGKILL.name:
             raise UserError(

@@ -119,6 +119,14 @@ def _fit_groups(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
             f"{sizes}; resume with the MODEL and SOLVER keys of the run that wrote it, or start a "
             "new training from its weights"
         )
+    # "momentum" is SGD's, "betas" are AdamW's.
+    lacking = {"momentum", "betas"} & optimizer.defaults.keys() - state["param_groups"][0].keys()
+    if lacking:
+        raise UserError(
+            f"the checkpoint's optimizer has no {', '.join(lacking)}, as that of the config has; "
+            "resume with the SOLVER.OPTIMIZER of the run that wrote it, or start a new training "
+            "from its weights"
+        )
     how = {key: optimizer.defaults[key] for key in ("fused", "foreach")}
     return state | {"param_groups": [group | how for group in state["param_groups"]]}
 

@@ -21,6 +21,24 @@ class Interrupted(SystemExit):
         super().__init__(INTERRUPTED_EXIT_CODE)
 
 
+@contextmanager
+def leaving_on_notice() -> Iterator[None]:
+    """End the process at once when it gets a notice, where there is nothing to save yet."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(*_: object) -> None:
+        raise Interrupted
+
+    before = {number: signal.signal(number, leave) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class StopNotice:
     """Remembers that this process got a notice.
 

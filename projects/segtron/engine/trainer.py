@@ -171,6 +171,11 @@ class Trainer(DefaultTrainer):
                 f"start a new one from it with MODEL.WEIGHTS {checkpoint}"
             )
         self.start_iter = self.iter + 1
+        if self.start_iter > self.max_iter:
+            raise UserError(
+                f"{checkpoint} is of iteration {self.iter}, and SOLVER.MAX_ITER is "
+                f"{self.max_iter}: there is nothing left to train; raise it"
+            )
         self._read_data()
 
     def _load_first_whole(self, checkpoints: Sequence[Path]) -> Path:
@@ -391,6 +396,11 @@ class Trainer(DefaultTrainer):
         """In an evaluation a process can leave at once, if no other one waits for it."""
         if self._notice.signal_name is not None and comm.get_world_size() == 1:
             self.checkpoints.write()
+            logger.warning(
+                "The job was asked to stop in the evaluation after iteration %d: go on with "
+                "--resume.",
+                self.iter,
+            )
             raise Interrupted
 
     @classmethod

@@ -129,7 +129,7 @@ def read_saved_mask(path: Path) -> np.ndarray:
     """Read a one-channel PNG as a mask: all numbers but 0 belong to it.
 
     Most of a mask is empty. So its rows are only decompressed, which shows where there is anything,
-    and decoded from there on: a fifth of the time of decoding it all.
+    and decoded from there on: a quarter of the time of decoding it all.
 
     Args:
         path: a grey PNG of 8 or 16 bits.

@@ -362,7 +362,10 @@ def last_checkpoint(output_dir: Path) -> Path | None:
     """The newest checkpoint that a training left in its folder, finished or not."""
     marker = output_dir / "last_checkpoint"
     # Only the name: a folder can be moved, and what it holds should not lead out of it.
-    names = [Path(marker.read_text().strip()).name] if marker.is_file() else []
+    names = []
+    if marker.is_file():
+        # Whatever is in it: what is no name of a file is none of these.
+        names = [Path(marker.read_text(errors="replace").strip().replace("\0", "")).name]
     paths = (output_dir / name for name in (*names, "model_final.pth"))
     return next((path for path in paths if path.is_file()), None)
 
