@@ -33,7 +33,7 @@ test: environment  ## run the tests
 soak: environment  ## kill a training 20 times, resume it, and compare to the last bit (10 minutes)
 	$(VENV_PYTHON) tests/soak.py
 
-bench: environment  ## time scoring against the official scorers (10 minutes)
+bench: environment  ## time scoring against the official scorers (5 minutes)
 	$(VENV_PYTHON) tools/benchmark.py evaluate
 
 lint: environment  ## check the code's style

@@ -150,6 +150,7 @@ def test_the_live_line_knows_the_best_from_before_a_kill(
     run = training()
     with pytest.raises(Killed):
         run.run(writers_of(tmp_path), kill)
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         run.run(writers_of(tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]

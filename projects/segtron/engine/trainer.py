@@ -120,6 +120,9 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg
         self._seed = seed
         self._stop_reason: str | None = None
+        # Whether a training that had ended is made longer. Then nothing of its last iteration is
+        # left to do.
+        self._is_extended = False
         self.average = (
             WeightAverage(model, cfg.SOLVER.EMA.DECAY) if cfg.SOLVER.EMA.ENABLED else None
         )
@@ -176,6 +179,7 @@ class Trainer(DefaultTrainer):
                 f"{checkpoint} is of iteration {self.iter}, and SOLVER.MAX_ITER is "
                 f"{self.max_iter}: there is nothing left to train; raise it"
             )
+        self._is_extended = checkpoint.stem == FINAL and self.start_iter < self.max_iter
         self._read_data()
 
     def _load_first_whole(self, checkpoints: Sequence[Path]) -> Path:
@@ -224,8 +228,11 @@ class Trainer(DefaultTrainer):
         """The last of all hooks, so that they see what the evaluation found. Not before a training
         starts, since a writer opens its file at once."""
         output_dir = Path(self.cfg.OUTPUT_DIR)
-        # What came after the checkpoint in its iteration is done, and written, again.
-        last_iteration = self.start_iter - 2 if self.start_iter else None
+        last_iteration = None
+        if self.start_iter:
+            # What came after the checkpoint in its iteration is done, and written, again. The last
+            # evaluation of a training that had ended stands one iteration after its last.
+            last_iteration = self.start_iter - (0 if self._is_extended else 2)
         writers = build_writers(self.cfg, output_dir, last_iteration=last_iteration)
         self.register_hooks([WriteEvents(writers, _METRICS_PERIOD), CurvePlotter(output_dir)])
 
@@ -252,7 +259,7 @@ class Trainer(DefaultTrainer):
 
     def _finish_last_iteration(self) -> None:
         """Do what came after the checkpoint that the training goes on from, in its iteration."""
-        if self.start_iter == 0:
+        if self.start_iter == 0 or self._is_extended:
             return
         self.iter = self.storage.iter = self.start_iter - 1
         for hook in self._hooks[self._hooks.index(self.checkpoints) + 1 :]:
