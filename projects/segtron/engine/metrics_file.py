@@ -12,11 +12,12 @@ from typing import Any
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from segtron.engine.hooks import WINDOW
+from segtron.engine.step import TIMES
 from segtron.errors import UserError
 from segtron.files import replacing
 
 # Some of them are missing in the first iterations of a process.
-_TIMES = ("time", "data_time", "forward_time", "backward_time", "step_time")
+_TIMES = ("time", *TIMES)
 
 
 def new_scalars(after: int) -> dict[int, dict[str, float]]:

@@ -90,7 +90,7 @@ class Trainer(DefaultTrainer):
         _check_parts(cfg)
         # Now, so that a validation set that is missing, or that nothing can score, doesn't show
         # after hours of training.
-        self.test_loaders = {name: build_test_loader(cfg, name) for name in cfg.DATASETS.TEST}
+        self.test_loaders = {name: self.build_test_loader(cfg, name) for name in cfg.DATASETS.TEST}
         for name in cfg.DATASETS.TEST:
             self.build_evaluator(cfg, name)
         check_writers(cfg.LOG.WRITERS)
