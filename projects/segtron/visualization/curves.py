@@ -151,7 +151,10 @@ def _draw_losses(figure: Figure, curves: dict[str, Curve]) -> None:
         validation.setdefault(group or "", {})[term] = curves[name]
     groups = dict(sorted(validation.items()))
     styles = dict(zip(groups, itertools.cycle(_VALIDATION_STYLES), strict=False))
-    handles = [Line2D([], [], color=GREY, linewidth=1.5, label="training")] if training else []
+    # Which line is whose, where there is more than one kind.
+    handles = (
+        [Line2D([], [], color=GREY, linewidth=1.5, label="training")] if training and groups else []
+    )
     for group, style in styles.items():
         label = f"validation {group}".strip()
         handles.append(Line2D([], [], color=GREY, markersize=4, label=label, **style))
@@ -287,7 +290,8 @@ def _draw_each_score(figure: Figure, curves: dict[str, Curve]) -> None:
                 iterations, values = curves[f"{task}/{metric}"]
                 look = {"color": colors[task], "linewidth": 1.5, "marker": "o", "markersize": 2.5}
                 axes.plot(iterations, values, **look)
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        lowest, highest = axes.dataLim.intervaly
+        axes.set_ylim(min(0.0, lowest), highest * 1.1 if highest > 0 else 1.0)
         _style(axes, metric)
         axes.set_title(metric, loc="left", fontweight="bold", fontsize=10, parse_math=False)
         axes.set_xlabel("")
