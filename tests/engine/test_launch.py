@@ -123,6 +123,54 @@ def test_a_clusters_notice_reaches_all_processes(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
 
 
+# A notice in one process, and a checkpoint that takes longer than the grace of those that wait.
+STOPPING = """
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch.distributed as dist
+from segtron import command_line
+from segtron.engine import launch
+from segtron.engine.hooks import LeaveOnNotice
+
+import segtron.engine.launch
+
+
+def work(path):
+    if dist.get_rank() == 0:
+        time.sleep(3)
+        Path(path).touch()
+    hook = LeaveOnNotice()
+    hook.trainer = SimpleNamespace(is_interrupted=True, iter=5)
+    hook.after_step()
+
+
+def main():
+    segtron.engine.launch._GRACE_SECONDS = 0.5
+    launch(work, (sys.argv[1],), num_processes=2)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))
+"""
+
+
+def test_all_wait_for_the_checkpoint_of_a_notice(tmp_path: Path) -> None:
+    script, checkpoint = tmp_path / "job.py", tmp_path / "checkpoint"
+    script.write_text(STOPPING)
+    done = subprocess.run(
+        [sys.executable, str(script), str(checkpoint)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 75, done.stderr
+    assert checkpoint.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
