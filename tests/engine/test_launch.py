@@ -135,8 +135,6 @@ from segtron import command_line
 from segtron.engine import launch
 from segtron.engine.hooks import LeaveOnNotice
 
-import segtron.engine.launch
-
 
 def work(path):
     if dist.get_rank() == 0:
@@ -148,7 +146,7 @@ def work(path):
 
 
 def main():
-    segtron.engine.launch._GRACE_SECONDS = 0.5
+    sys.modules["segtron.engine.launch"]._GRACE_SECONDS = 0.5
     launch(work, (sys.argv[1],), num_processes=2)
 
 
