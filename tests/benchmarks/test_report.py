@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from segtron.benchmarks.machine import describe_machine
-from segtron.benchmarks.report import Growth, Report, Row
+from segtron.benchmarks.report import Floor, Growth, Memory, Report, Row
 from segtron.benchmarks.timing import Timing
 
 
@@ -16,6 +18,8 @@ def report() -> Report:
             Growth("writing", 4, 200, 0.02, None),
         ],
         ["Left out: the rest."],
+        [Floor("reading", "letters", 6e9, 3e9, 5.0)],
+        [Memory("reading", "Segtron", 12_000_000)],
     )
 
 
@@ -39,7 +43,12 @@ def test_json_is_what_programs_expect():
         "seconds": 0.02,
         "state_bytes": 8000,
     }
-    assert set(content) == {"machine", "settings", "rows", "growth", "left_out"}
+    assert content["floors"][0]["seconds"] == pytest.approx(2.0)
+    assert content["floors"][0]["times"] == pytest.approx(2.5)
+    assert content["memory"] == [{"work": "reading", "by": "Segtron", "peak_bytes": 12_000_000}]
+    assert set(content) == {
+        *("machine", "settings", "rows", "growth", "left_out", "floors", "memory")
+    }
 
 
 def test_tables():
@@ -49,4 +58,6 @@ def test_tables():
     assert ["reading", "4", "200", "0.020", "5.00", "2.00", "40"] in cells
     assert ["looking", "4", "-", "0.020", "5.00", "2.00", "-"] in cells
     assert ["writing", "4", "200", "0.020", "5.00", "-", "-"] in cells
+    assert ["reading", "letters", "6.0 G", "3.0 G", "2.000", "5.000", "2.5"] in cells
+    assert ["reading", "Segtron", "12"] in cells
     assert lines[-1] == "Left out: the rest."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,6 +51,54 @@ class Growth:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """The least time that a piece of work could take on this machine, and how far it is from that.
+
+    Attributes:
+        work: what is done.
+        bound: what sets the floor, such as "multiply-adds, bfloat16".
+        amount: how many of these the work needs.
+        per_second: how many the machine does in a second, as measured.
+        ours_s: seconds that the work takes.
+    """
+
+    work: str
+    bound: str
+    amount: float
+    per_second: float
+    ours_s: float
+
+    @property
+    def seconds(self) -> float:
+        """The floor."""
+        return self.amount / self.per_second
+
+    @property
+    def times(self) -> float:
+        """How many times the floor the work takes."""
+        return self.ours_s / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """The floor as JSON has it."""
+        return {**asdict(self), "seconds": self.seconds, "times": self.times}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a process that does one piece of work holds at its peak.
+
+    Attributes:
+        work: what is done.
+        by: whose program does it.
+        peak_bytes: of resident memory.
+    """
+
+    work: str
+    by: str
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
 class Report:
     """All that was found.
 
@@ -60,6 +109,8 @@ class Report:
         rows: comparisons.
         growth: costs by size.
         left_out: what could not be compared, a sentence each.
+        floors: how much of the time is left to win.
+        memory: what the work needs.
     """
 
     machine: dict[str, Any]
@@ -67,6 +118,8 @@ class Report:
     rows: list[Row]
     growth: list[Growth]
     left_out: list[str]
+    floors: Sequence[Floor] = ()
+    memory: Sequence[Memory] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON has it."""
@@ -76,12 +129,19 @@ class Report:
             "rows": [row.as_dict() for row in self.rows],
             "growth": [asdict(entry) for entry in self.growth],
             "left_out": self.left_out,
+            "floors": [floor.as_dict() for floor in self.floors],
+            "memory": [asdict(entry) for entry in self.memory],
         }
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            [_machine_line(self.machine), self._rows_table(), self._growth_table(), *self.left_out]
-        )
+        tables = [
+            (self.rows, self._rows_table),
+            (self.growth, self._growth_table),
+            (self.floors, self._floors_table),
+            (self.memory, self._memory_table),
+        ]
+        filled = [draw() for entries, draw in tables if entries]
+        return "\n\n".join([_machine_line(self.machine), *filled, *self.left_out])
 
     def _rows_table(self) -> str:
         return _table(
@@ -124,6 +184,29 @@ class Report:
             num_text_columns=1,
         )
 
+    def _floors_table(self) -> str:
+        return _table(
+            ["work", "bound by", "amount", "a second", "floor, s", "ours, s", "times the floor"],
+            [
+                [
+                    floor.work,
+                    floor.bound,
+                    *(f"{x / 1e9:.1f} G" for x in (floor.amount, floor.per_second)),
+                    *(f"{x:.3f}" for x in (floor.seconds, floor.ours_s)),
+                    f"{floor.times:.1f}",
+                ]
+                for floor in self.floors
+            ],
+            num_text_columns=2,
+        )
+
+    def _memory_table(self) -> str:
+        return _table(
+            ["work", "by", "peak, MB"],
+            [[entry.work, entry.by, f"{entry.peak_bytes / 1e6:.0f}"] for entry in self.memory],
+            num_text_columns=2,
+        )
+
 
 def _quotient(number: float | None, of: float | None, digits: int) -> str:
     return "-" if number is None or of is None else f"{number / of:.{digits}f}"
@@ -135,8 +218,7 @@ def _machine_line(machine: dict[str, Any]) -> str:
     busy = "" if others is None else f" ({others} cores busy with others while that was timed)"
     return (
         f"{machine['cpu']}, {machine['cores']} cores, load average {machine['load_average']} at "
-        f"the start; {machine['system']}; {versions}; on one core, in {machine['clock']}, where a "
-        f"row doesn't say otherwise{busy}"
+        f"the start; {machine['system']}; {versions}; {machine['clock']}{busy}"
     )
 
 
