@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from segtron.config import get_default_config, load_config
-from segtron.config.checks import check_values
+from segtron.config.checks import check_values, idle_settings
 from segtron.errors import UserError
 
 SEMANTIC = ("MODEL.META_ARCHITECTURE", "SemanticSegmentor")
@@ -24,6 +24,7 @@ def test_the_defaults_pass() -> None:
     [
         (("INPUT.RANDOM_FLIP", "both"), "INPUT.RANDOM_FLIP is 'both'; it must be one of none"),
         (("SOLVER.LR_SCHEDULER_NAME", "cosine"), "one of WarmupMultiStepLR"),
+        (("TEST.BEST.MODE", "maximum"), "MODE is 'maximum'; it must be one of \"\", max, min"),
         (("SOLVER.MAX_ITER", "0"), "SOLVER.MAX_ITER is 0; it must be 1 or more"),
         (("SOLVER.CHECKPOINT_PERIOD", "0"), "SOLVER.CHECKPOINT_PERIOD is 0"),
         (("SOLVER.STEPS", "(300, 200)"), "each after the one before"),
@@ -164,3 +165,53 @@ def test_seeds_and_nesterov() -> None:
     cfg.SEED, cfg.SOLVER.NESTEROV, cfg.SOLVER.MOMENTUM = 1, True, 0.0
     with pytest.raises(UserError, match="NESTEROV is True"):
         check_values(cfg)
+
+
+def test_the_defaults_leave_nothing_idle() -> None:
+    cfg = get_default_config()
+    cfg.DATASETS.TEST = ("a",)
+    assert idle_settings(cfg) == []
+
+
+@pytest.mark.parametrize(
+    ("opts", "said"),
+    [
+        (["TEST.EVAL_PERIOD", 50], "TEST.EVAL_PERIOD 50; give"),
+        (["TEST.VALIDATION_LOSS", True], "TEST.VALIDATION_LOSS True; give"),
+        (
+            ["LOG.PICTURES_PERIOD", 7, "TEST.EVAL_PERIOD", 50],
+            "TEST.EVAL_PERIOD 50 and LOG.PICTURES_PERIOD 7; give",
+        ),
+    ],
+)
+def test_what_needs_a_test_set_is_idle_without_one(opts: list, said: str) -> None:
+    cfg = get_default_config()
+    assert idle_settings(cfg) == []  # the final evaluation is nobody's wish
+    cfg.merge_from_list(opts)
+    assert idle_settings(cfg) == [
+        f"DATASETS.TEST is empty, so nothing comes of {said} it a data set"
+    ]
+    cfg.DATASETS.TEST = ("a",)
+    assert idle_settings(cfg) == []
+
+
+@pytest.mark.parametrize(
+    ("decay", "said"),
+    [(0.0, "0.0, so the average of the weights is the weights"), (1.0, "1.0, so the average")],
+)
+def test_averages_that_are_none(decay: float, said: str) -> None:
+    cfg = get_default_config()
+    cfg.SOLVER.EMA.DECAY = decay
+    assert idle_settings(cfg) == []
+    cfg.SOLVER.EMA.ENABLED = True
+    (sentence,) = idle_settings(cfg)
+    assert sentence.startswith(f"SOLVER.EMA.DECAY is {said}")
+
+
+def test_a_warm_up_to_the_end() -> None:
+    cfg = get_default_config()
+    cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 100, 99
+    assert idle_settings(cfg) == []
+    cfg.SOLVER.WARMUP_ITERS = 100
+    (sentence,) = idle_settings(cfg)
+    assert sentence.startswith("SOLVER.WARMUP_ITERS 100 is not below SOLVER.MAX_ITER 100, so")

@@ -78,6 +78,7 @@ class FakeWandb:
         self.configs: list[dict[str, Any]] = []
         self.events: list[tuple[str, int, Any]] = []
         self.exit_codes: list[int] = []
+        self.states: list[str] = []
         self.fails_with: Exception | None = None
         self._in_use = False
 
@@ -110,6 +111,7 @@ class FakeWandb:
             raise self.fails_with
         assert not self._in_use, "run ID is in use"
         self._step = -1
+        self._is_preempting = False
         self.config = SimpleNamespace(update=self._update)
         return self
 
@@ -126,8 +128,14 @@ class FakeWandb:
         self._step = step
         self.events += [(name, step, value) for name, value in data.items()]
 
+    def mark_preempting(self) -> None:
+        self._is_preempting = True
+
     def finish(self, exit_code: int) -> None:
         self.exit_codes.append(exit_code)
+        # What is marked but ends well is not started again.
+        failure = "preempted" if self._is_preempting else "crashed"
+        self.states.append(failure if exit_code else "finished")
 
 
 class FakeMlflow:

@@ -160,5 +160,5 @@ def test_too_few_are_told(tmp_path, caplog):
     periodic(tmp_path, 3, 6)
     with caplog.at_level(logging.INFO, averaging.__name__):
         assert averaged(tmp_path, 3) == ["model_0000003.pth", "model_0000006.pth"]
-    assert "3 checkpoints should be averaged, but there are only 2" in caplog.messages[0]
+    assert "3 checkpoints should be averaged, but no more than 2 can be found" in caplog.messages[0]
     assert "is the average of model_0000003.pth, model_0000006.pth" in caplog.messages[1]

@@ -263,11 +263,27 @@ def test_patience(values, patience, stops):
     assert list(trainer.stopped) == stops
 
 
+def test_a_hook_has_to_say_what_it_does_with_results():
+    (base,) = EarlyStopping.__bases__
+    with pytest.raises(TypeError, match="_look"):
+        base(BestValue())
+
+
 def test_the_reason_is_said():
     trainer = Evaluations(EarlyStopping(BestValue(), 2), results=scores(36.2, 36.1, 36.0))
     trainer.train(0, 6)
     assert trainer.stopped == {
         5: "segm/AP has not got better in 2 evaluations (best: 36.2 after 2 iterations)"
+    }
+
+
+def test_one_is_no_plural():
+    best = BestValue()
+    best.update(0, {"segm/AP": 36.2})
+    trainer = Evaluations(EarlyStopping(best, 1), results=scores(36.1))
+    trainer.train(0, 2)
+    assert trainer.stopped == {
+        1: "segm/AP has not got better in 1 evaluation (best: 36.2 after 1 iteration)"
     }
 
 

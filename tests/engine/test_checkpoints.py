@@ -75,6 +75,42 @@ def test_what_a_training_goes_on_from(tmp_path):
     assert resumable_checkpoints(tmp_path) == numbered
 
 
+@pytest.mark.parametrize(
+    ("named", "taken"),
+    [
+        (b"gone.pth", "model_final.pth"),
+        (b"", "model_final.pth"),
+        (b"../other/model_0000009.pth", "model_0000009.pth"),
+        (b"\xff\0" + b"x" * 150, "model_final.pth"),
+        (b"model_0000009.pth\n", None),  # as an editor leaves it
+        (b"model_final.pth", None),
+    ],
+)
+def test_a_marker_that_names_no_checkpoint_beside_it(tmp_path, caplog, named, taken):
+    for name in ("model_0000009.pth", "model_final.pth"):
+        (tmp_path / name).touch()
+    marker = tmp_path / "last_checkpoint"
+    marker.write_bytes(named)
+    first, *_ = resumable_checkpoints(tmp_path)
+    if taken is None:
+        assert first == tmp_path / named.decode().strip()
+        assert not caplog.messages
+        return
+    assert first == tmp_path / taken
+    (message,) = caplog.messages
+    assert message.startswith(f"{marker} names {named.decode(errors='replace')[:100]!r}, which is")
+    assert message.endswith(f"no checkpoint beside it; {first} is taken.")
+
+
+def test_a_marker_that_is_all_there_is(tmp_path, caplog):
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    assert resumable_checkpoints(tmp_path) == []
+    (message,) = caplog.messages
+    assert message.endswith(
+        "names 'model_final.pth', which is no checkpoint beside it; there is no other."
+    )
+
+
 @pytest.mark.parametrize("damage", ["cut off", "a byte", "empty", "no zip"])
 def test_damage_is_noticed(tmp_path, damage):
     path = tmp_path / "model_0000001.pth"

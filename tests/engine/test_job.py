@@ -59,6 +59,32 @@ def test_scores_are_held_to_those_expected(tiny_run: Path, tmp_path: Path) -> No
     assert (tmp_path / "model_final.pth").is_file()
 
 
+def test_a_resumed_training_names_no_rate_that_it_does_not_use(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    keys = ["SOLVER.REFERENCE_BATCH_SIZE", "4", "SOLVER.BASE_LR", "0.0001", "DATASETS.TEST", "()"]
+    config = str(tiny_run / "config.yaml")
+    run_job(config, options(tmp_path, *keys), resume=False, eval_only=False)
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count("BASE_LR 0.0001, for batches of 4 images, is 2.5e-05 for batches of 1") == 1
+    keys += ["SOLVER.MAX_ITER", "2", "SOLVER.REFERENCE_BATCH_SIZE", "2"]
+    run_job(config, options(tmp_path, *keys), resume=True, eval_only=False)
+    more = (tmp_path / "log.txt").read_text().removeprefix(log)
+    assert "checkpoint's learning rates, up to 2.5e-05, and not with the config's, up to 5e-05" in (
+        more
+    )
+    assert "for batches of" not in more
+
+
+def test_settings_that_do_nothing_are_said_once(tiny_run: Path, tmp_path: Path) -> None:
+    more = ["DATASETS.TEST", "()", "LOG.PICTURES_PERIOD", "5", "SOLVER.EMA.ENABLED", "True"]
+    more += ["SOLVER.EMA.DECAY", "0.0", "SOLVER.WARMUP_ITERS", "1", "SOLVER.STEPS", "(5,)"]
+    run_job(str(tiny_run / "config.yaml"), options(tmp_path, *more), resume=False, eval_only=False)
+    log = (tmp_path / "log.txt").read_text()
+    for words in ("LOG.PICTURES_PERIOD 5;", "DECAY is 0.0", "WARMUP_ITERS 1 is", "STEPS [5]"):
+        assert log.count(words) == 1
+
+
 def test_a_set_that_nothing_can_score_is_refused_before_training(
     tiny_run: Path, tmp_path: Path
 ) -> None:

@@ -175,7 +175,10 @@ def test_all_wait_for_the_checkpoint_of_a_notice(tmp_path: Path) -> None:
         ({"num_processes": 0}, "is no job"),
         ({"num_processes": 1, "num_machines": 2}, "need --dist-url"),
         ({"num_processes": 1, "num_machines": 2, "dist_url": "localhost"}, "is no address"),
-        ({"num_processes": 1, "num_machines": 2, "machine_rank": 2}, "is no job"),
+        (
+            {"num_processes": 1, "num_machines": 2, "machine_rank": 2},
+            "--num-gpus 1, --num-machines 2 and --machine-rank 2 is no job",
+        ),
     ],
 )
 def test_what_is_no_job_is_refused(options: dict, said: str) -> None:

@@ -1,6 +1,5 @@
 """Optimizers: steps, clipping, states and each layer's rate, by hand and by the plain loop."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -363,18 +362,12 @@ def test_building_changes_neither_config_nor_randomness(cfg: CfgNode) -> None:
     assert cfg.dump() == before
 
 
-def test_the_rate_of_the_batch_holds_for_all_groups_and_the_schedule(
-    cfg: CfgNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("segtron"), "propagate", True)
+def test_the_rate_of_the_batch_holds_for_all_groups_and_the_schedule(cfg: CfgNode) -> None:
     cfg.SOLVER.BASE_LR, cfg.SOLVER.BACKBONE_MULTIPLIER = 0.02, 0.5
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_BATCH_SIZE = 4, 16
     cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.BASE_LR_END = "WarmupCosineLR", 0.01
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 2, 0
-    with caplog.at_level(logging.INFO, logger="segtron"):
-        optimizer = build_optimizer(cfg, layers())
-    (line,) = caplog.messages
-    assert "BASE_LR 0.02, for batches of 16 images, is 0.005 for batches of 4" in line
+    optimizer = build_optimizer(cfg, layers())
     assert {group["lr"] for group in optimizer.param_groups} == {0.005, 0.0025}
     scheduler = build_lr_scheduler(cfg, optimizer)
     optimizer.step()
@@ -382,11 +375,28 @@ def test_the_rate_of_the_batch_holds_for_all_groups_and_the_schedule(
     # In the middle between 0.02 and 0.01, scaled alike.
     assert sorted({*scheduler.get_last_lr()}) == pytest.approx([0.001875, 0.00375])
 
-    cfg.SOLVER.IMS_PER_BATCH = 16
-    caplog.clear()
-    with caplog.at_level(logging.INFO, logger="segtron"):
-        build_optimizer(cfg, layers())
+
+def test_rates_of_a_state_win_and_that_is_said(
+    cfg: CfgNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    def build(batch: int) -> Optimizer:
+        cfg.SOLVER.IMS_PER_BATCH = batch
+        optimizer = build_optimizer(cfg, layers())
+        build_lr_scheduler(cfg, optimizer)  # which lowers them in its warm-up
+        return optimizer
+
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.REFERENCE_BATCH_SIZE = 0.02, 16
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.5
+    state = build(4).state_dict()
+    build(4).load_state_dict(state)
     assert not caplog.messages
+    other = build(8)
+    other.load_state_dict(state)
+    assert {group["initial_lr"] for group in other.param_groups} == {0.005, 0.0025}
+    (warning,) = caplog.messages
+    assert "checkpoint's learning rates, up to 0.005, and not with the config's, up to 0.01;" in (
+        warning
+    )
 
 
 def test_another_optimizers_state_is_refused(cfg: CfgNode) -> None:

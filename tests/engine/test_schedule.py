@@ -14,7 +14,12 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from segtron.config import get_default_config
-from segtron.engine.schedule import SCHEDULES, build_lr_scheduler, scaled_learning_rate
+from segtron.engine.schedule import (
+    SCHEDULES,
+    build_lr_scheduler,
+    log_scaled_rate,
+    scaled_learning_rate,
+)
 from segtron.errors import UserError
 
 
@@ -175,7 +180,9 @@ def test_steps_that_are_not_reached_have_no_effect(
     monkeypatch.setattr(logging.getLogger("segtron"), "propagate", True)
     cfg.SOLVER.STEPS = (10, 20, 30)
     assert rates_of(cfg)[-1] == pytest.approx(0.1)
-    assert "of 20 iterations reaches [10]" in caplog.text
+    assert "Of SOLVER.STEPS [10, 20, 30] a training to SOLVER.MAX_ITER 20 reaches [10]." in (
+        caplog.messages
+    )
     assert cfg.SOLVER.STEPS == (10, 20, 30)
 
 
@@ -228,6 +235,20 @@ def test_the_rate_grows_with_the_batch(
     cfg.SOLVER.OPTIMIZER, cfg.SOLVER.BASE_LR = optimizer, 0.02
     cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_BATCH_SIZE = batch, reference
     assert scaled_learning_rate(cfg) == pytest.approx(rate)
+
+
+def test_what_the_batch_makes_of_the_rate_is_said(
+    cfg: CfgNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg.SOLVER.BASE_LR = 0.02
+    for batch, reference in ((4, 16), (4, 4), (4, 0), (2, 1)):
+        cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_BATCH_SIZE = batch, reference
+        with caplog.at_level(logging.INFO, logger="segtron"):
+            log_scaled_rate(cfg)
+    assert caplog.messages == [
+        "Learning rate: SOLVER.BASE_LR 0.02, for batches of 16 images, is 0.005 for batches of 4.",
+        "Learning rate: SOLVER.BASE_LR 0.02, for batches of 1 image, is 0.04 for batches of 2.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage, EventWriter
 
 from segtron.engine import trackers
+from segtron.engine.signals import Interrupted
 from segtron.engine.trackers import TRACKERS, Tracker
 from segtron.errors import UserError
 
@@ -239,19 +241,35 @@ class TestEnds:
         assert fakes["wandb"].exit_codes == [0]
         assert fakes["mlflow"].runs["run0"].status == ["RUNNING", "FINISHED"]
 
-    def test_by_an_exception_and_then_well(self, fakes, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("error", "exit_code", "state", "status"),
+        [
+            (RuntimeError("a bug"), 1, "crashed", "FAILED"),
+            (SystemExit(75), 1, "crashed", "FAILED"),  # whoever raised it, there is no checkpoint
+            (Interrupted(), 75, "preempted", "KILLED"),
+        ],
+    )
+    def test_by_an_exception_and_then_well(
+        self,
+        fakes,
+        tmp_path: Path,
+        error: BaseException,
+        exit_code: int,
+        state: str,
+        status: str,
+    ) -> None:
         def fail(training: Training, now: str) -> None:
             if training.iter == 23:
-                raise SystemExit(75)
+                raise error
 
         run = training()
-        with pytest.raises(SystemExit):
+        with pytest.raises(type(error)):
             run.run(writers_of(tmp_path, *SERVICES), fail)
-        assert fakes["wandb"].exit_codes == [1]
         run.run(writers_of(tmp_path, *SERVICES))
-        assert fakes["wandb"].exit_codes == [1, 0]
+        assert fakes["wandb"].exit_codes == [exit_code, 0]
+        assert fakes["wandb"].states == [state, "finished"]
         [only] = fakes["mlflow"].runs.values()
-        assert only.status == ["RUNNING", "FAILED", "RUNNING", "FINISHED"]
+        assert only.status == ["RUNNING", status, "RUNNING", "FINISHED"]
         assert len({arguments["id"] for arguments in fakes["wandb"].inits}) == 1
 
 
@@ -332,10 +350,12 @@ class TestStartOfWandb:
         assert len(by_step(wandb.events)) == 12
 
     @pytest.mark.parametrize("kind", ["UsageError", "AuthenticationError"])
-    def test_nobody_is_logged_in(self, fakes, tmp_path: Path, kind: str) -> None:
+    @pytest.mark.parametrize("reason", ["No API key configured.", ""])
+    def test_nobody_is_logged_in(self, fakes, tmp_path: Path, kind: str, reason: str) -> None:
         wandb = fakes["wandb"]
-        wandb.fails_with = getattr(wandb.errors, kind)("No API key configured.")
-        with pytest.raises(UserError, match=r"\(No API key configured\.\); log in with `wandb lo"):
+        wandb.fails_with = getattr(wandb.errors, kind)(reason)
+        said = re.escape(f"({reason or kind}); log in with `wandb login`")
+        with pytest.raises(UserError, match=said):
             build("wandb", tmp_path)
 
 

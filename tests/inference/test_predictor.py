@@ -45,7 +45,9 @@ def csv_sink(predictor, folder):
     return build_sinks(["csv"], folder, predictor.metadata, draw_score=0.5, save_score=0.0)
 
 
-def test_outputs_are_detectron2s(tiny_run, predictor):
+def test_outputs_are_detectron2s(tiny_run):
+    precise = load_config(tiny_run / "config.yaml", ["TEST.PRECISION", "float32"])
+    predictor = Predictor(precise, str(tiny_run / "model_final.pth"))
     image = read_image(tiny_run / "images" / "a.png", "BGR")
     weights = ["MODEL.WEIGHTS", str(tiny_run / "model_final.pth")]
     expected = DefaultPredictor(load_config(tiny_run / "config.yaml", weights))(image)["instances"]

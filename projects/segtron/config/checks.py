@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -31,7 +32,8 @@ CHOICES = {
     "SOLVER.WARMUP_METHOD": ("constant", "linear"),
     "TEST.BEST.MODE": ("", "max", "min"),
     "TEST.EARLY_STOPPING.MODE": ("", "max", "min"),
-    "SOLVER.AMP.PRECISION": ("bfloat16", "float16"),
+    "SOLVER.AMP.PRECISION": ("auto", "bfloat16", "float16"),
+    "TEST.PRECISION": ("auto", "float32", "bfloat16", "float16"),
     "MODEL.BACKBONE.FREEZE_AT": (0, 1, 2, 3, 4, 5),
     "MODEL.RESNETS.DEPTH": (18, 34, 50, 101, 152),
     "MODEL.RESNETS.NORM": ("", "BN", "SyncBN", "FrozenBN", "GN", "LN"),
@@ -81,6 +83,8 @@ NOT_SUPPORTED = (
 )
 # What is made for semantic models only.
 SEMANTIC_ONLY = ("TEST.SLIDING_WINDOW.ENABLED", "TEST.AUG.ENABLED")
+# What a training does with DATASETS.TEST only.
+NEED_TEST_SET = ("TEST.EVAL_PERIOD", "TEST.VALIDATION_LOSS", "LOG.PICTURES_PERIOD")
 LISTS_OF_NAMES = (
     "DATASETS.TRAIN",
     "DATASETS.TEST",
@@ -101,7 +105,7 @@ def check_values(cfg: CfgNode) -> None:
     for key, choices in CHOICES.items():
         if get(key) not in choices:
             raise UserError(
-                f"{key} is {get(key)!r}; it must be one of {', '.join(map(str, choices))}"
+                f"{key} is {get(key)!r}; it must be one of {', '.join(map(_shown, choices))}"
             )
     for key, smallest in AT_LEAST.items():
         if not smallest <= get(key) < math.inf:
@@ -138,6 +142,43 @@ def check_values(cfg: CfgNode) -> None:
     _check_scales(cfg)
 
 
+def idle_settings(cfg: CfgNode) -> list[str]:
+    """Settings for a training that do nothing, or little of what they are for, beside others.
+
+    Each is a sentence without its full stop that names keys and values. What asks for something
+    that can't be had is refused elsewhere, such as TEST.EARLY_STOPPING without evaluations.
+    """
+    solver = cfg.SOLVER
+    sentences = []
+    wanted = [f"{key} {value}" for key in NEED_TEST_SET if (value := _get(cfg, key))]
+    if wanted and not cfg.DATASETS.TEST:
+        sentences.append(
+            f"DATASETS.TEST is empty, so nothing comes of {_enumerate(wanted)}; give it a data set"
+        )
+    if solver.EMA.ENABLED and solver.EMA.DECAY == 0:
+        sentences.append(
+            f"SOLVER.EMA.DECAY is {solver.EMA.DECAY}, so the average of the weights is the weights "
+            "themselves; the default is 0.999"
+        )
+    if solver.EMA.ENABLED and solver.EMA.DECAY == 1:
+        sentences.append(
+            f"SOLVER.EMA.DECAY is {solver.EMA.DECAY}, so the average of the weights reaches back "
+            "over about a ninth of all iterations, however many; 0.999 reaches back over 1000"
+        )
+    if solver.WARMUP_ITERS >= solver.MAX_ITER:
+        sentences.append(
+            f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} is not below SOLVER.MAX_ITER "
+            f"{solver.MAX_ITER}, so the training ends while its learning rate still warms up; "
+            "shorten the warm-up"
+        )
+    return sentences
+
+
+def _enumerate(things: Sequence[str]) -> str:
+    *others, last = things
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _check_optimizer(cfg: CfgNode) -> None:
     if cfg.SOLVER.NESTEROV and not cfg.SOLVER.MOMENTUM:
         raise UserError("SOLVER.NESTEROV is True and SOLVER.MOMENTUM 0; give it a momentum")
@@ -161,6 +202,11 @@ def _check_kept(cfg: CfgNode) -> None:
 
 def _get(cfg: CfgNode, key: str) -> Any:
     return functools.reduce(getattr, key.split("."), cfg)
+
+
+def _shown(choice: str | int) -> str:
+    """A choice as one gives it: the empty string has to be seen."""
+    return str(choice) if choice != "" else '""'
 
 
 def _check_pixels(cfg: CfgNode) -> None:

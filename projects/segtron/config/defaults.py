@@ -58,6 +58,11 @@ def _add_dataloader(cfg: CfgNode) -> None:
     # The share of the images that DATALOADER.SAMPLER_TRAIN RandomSubsetTrainingSampler trains on;
     # which ones follows from SEED.
     cfg.DATALOADER.RANDOM_SUBSET_RATIO = 1.0
+    # A folder on a fast disk where decoded images and label files are kept, so that a crop reads
+    # its own rows and decodes nothing; "" keeps none. It takes 3 bytes a pixel of images, 1 or 2 of
+    # label files: for the 2,975 images of Cityscapes' train 19 GB, with panoptic labels 31 GB. When
+    # the disk is full the rest is decoded each time. It may be removed at any time.
+    cfg.DATALOADER.CACHE_DIR = ""
 
 
 def _add_log(cfg: CfgNode) -> None:
@@ -280,9 +285,11 @@ def _add_solver(cfg: CfgNode) -> None:
     # than POLY_LR_CONSTANT_ENDING of BASE_LR.
     cfg.SOLVER.POLY_LR_POWER = 0.9
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
-    # SOLVER.AMP.ENABLED (Detectron2's key) computes matrix products and convolutions in 16 bits, on
-    # GPUs and CPUs: in "bfloat16", or in "float16" with scaled gradients (GPUs before Ampere).
-    cfg.SOLVER.AMP.PRECISION = "bfloat16"
+    # SOLVER.AMP.ENABLED (Detectron2's key) computes matrix products and convolutions of a training
+    # in 16 bits, on GPUs and CPUs: in "bfloat16", or (GPUs only) in "float16" with scaled
+    # gradients. "auto" is bfloat16 where the device has instructions for it, else float16 on a GPU,
+    # and on a CPU 32 bits after all, since there 16 would take longer.
+    cfg.SOLVER.AMP.PRECISION = "auto"
     # Run each batch in so many equal parts, one after the other, and add their gradients up: a
     # large batch in the memory of a small one. Equal to the large batch but for batch norm that
     # isn't frozen, and losses that are no mean over images or pixels.
@@ -301,6 +308,11 @@ def _add_solver(cfg: CfgNode) -> None:
 
 
 def _add_test(cfg: CfgNode) -> None:
+    # What matrix products and convolutions are computed in when a model predicts, in a training's
+    # evaluations, too: "float32", "bfloat16", "float16" (GPUs only); or "auto": bfloat16 where the
+    # device has instructions for it, else float16 on a GPU and float32 on a CPU. Scores differ by
+    # some hundredths of a point.
+    cfg.TEST.PRECISION = "auto"
     # Compute the losses on the sets of DATASETS.TEST, too, at each evaluation
     # (validation/total_loss, ...); it takes at most about as long as predicting the set.
     cfg.TEST.VALIDATION_LOSS = False

@@ -40,7 +40,7 @@ def write_average(output_dir: Path, count: int, period: int = 1) -> Path:
         raise UserError(f"no checkpoints to average: {output_dir} holds no model_*.pth")
     if len(paths) < count:
         logger.warning(
-            "%d checkpoints should be averaged, but there are only %d; lower "
+            "%d checkpoints should be averaged, but no more than %d can be found; lower "
             "SOLVER.CHECKPOINT_PERIOD or keep more of them",
             count,
             len(paths),

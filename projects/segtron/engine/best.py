@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from detectron2.utils import comm
 from segtron.errors import UserError
 from segtron.evaluation.build import OUTPUTS
 from segtron.modeling.checkpoint import write_checkpoint
+from segtron.wording import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -138,10 +140,10 @@ class BestValue:
         if self.value is None:
             return "none"
         # The iteration of that number is finished.
-        return f"{self.value:.4g} after {self.iteration + 1} iterations"
+        return f"{self.value:.4g} after {count_of(self.iteration + 1, 'iteration')}"
 
 
-class _ResultsHook(HookBase):
+class _ResultsHook(HookBase, ABC):
     """Looks at the results of each evaluation once, also when the training was resumed."""
 
     def __init__(self, best: BestValue) -> None:
@@ -162,8 +164,9 @@ class _ResultsHook(HookBase):
         """See `HookBase`; the last evaluation may come after the last step."""
         self.after_step()
 
+    @abstractmethod
     def _look(self, iteration: int, results: Mapping[str, float]) -> None:
-        raise NotImplementedError
+        """Take the results of an evaluation, of which there are some."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -250,8 +253,8 @@ class EarlyStopping(_ResultsHook):
     def _stop_if_out_of_patience(self) -> None:
         if self._num_waited >= self._patience:
             self.trainer.stop_training(
-                f"{self._best.metric} has not got better in {self._num_waited} evaluations (best: "
-                f"{self._best})"
+                f"{self._best.metric} has not got better in "
+                f"{count_of(self._num_waited, 'evaluation')} (best: {self._best})"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from segtron.modeling.checkpoint import Checkpointer, last_checkpoint
 logger = logging.getLogger(__name__)
 
 FINAL = "model_final"
+# Of what stands in a file, in characters.
+_LONGEST_NAME = 100
 _PERIODIC = re.compile(r"model_(\d{7})\.pth")
 
 
@@ -99,7 +101,21 @@ def periodic_checkpoints(output_dir: Path, period: int = 1) -> Iterator[Path]:
 
 def resumable_checkpoints(output_dir: Path) -> list[Path]:
     """What a training may go on from, the best choice first: the one that `last_checkpoint` names,
-    then those of iterations, from the newest."""
+    then those of iterations, from the newest.
+
+    Warns if that file names no checkpoint beside it, as one that was edited or copied may.
+    """
     newest = last_checkpoint(output_dir)
     paths = [newest] if newest is not None else []
-    return list(dict.fromkeys([*paths, *periodic_checkpoints(output_dir)]))
+    paths = list(dict.fromkeys([*paths, *periodic_checkpoints(output_dir)]))
+    marker = output_dir / "last_checkpoint"
+    if marker.is_file():
+        named = marker.read_text(errors="replace").strip()
+        if newest is None or named != newest.name:
+            logger.warning(
+                "%s names %s, which is no checkpoint beside it; %s.",
+                marker,
+                repr(named[:_LONGEST_NAME]),
+                f"{paths[0]} is taken" if paths else "there is no other",
+            )
+    return paths

@@ -17,6 +17,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from segtron.config import load_config
+from segtron.config.checks import idle_settings
 from segtron.data import build_test_loader
 from segtron.engine.checkpoints import resumable_checkpoints
 from segtron.engine.class_weights import fill_class_weights
@@ -97,6 +98,8 @@ def _train(cfg: CfgNode, resume: bool, first_lines: MemoryHandler) -> None:
     # The config that is written keeps the device that was asked for, since it may be used on
     # another machine.
     cfg = fill_class_weights(cfg)
+    for sentence in idle_settings(cfg):
+        logger.warning("%s.", sentence)
     here = resolve_device(cfg)
     trainer = Trainer(with_weights(here, str(checkpoints[0])) if checkpoints else here, cfg.SEED)
     trainer.resume(checkpoints) if checkpoints else trainer.load()
@@ -114,7 +117,7 @@ def _train(cfg: CfgNode, resume: bool, first_lines: MemoryHandler) -> None:
                 describe_run(
                     sys.argv,
                     seed=cfg.SEED,
-                    precision=cfg.SOLVER.AMP.PRECISION if cfg.SOLVER.AMP.ENABLED else "float32",
+                    precision=str(trainer.precision).removeprefix("torch."),
                     num_processes=comm.get_world_size(),
                     first_iteration=trainer.start_iter,
                 ),

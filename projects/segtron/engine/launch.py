@@ -15,6 +15,7 @@ from detectron2.utils import comm
 
 from segtron.engine.signals import INTERRUPTED_EXIT_CODE, SIGNALS, Interrupted
 from segtron.errors import UserError
+from segtron.wording import count_of
 
 # How long processes may take to end by themselves when one has failed, and to obey SIGTERM then.
 _GRACE_SECONDS = 5
@@ -52,12 +53,15 @@ def launch(
         return
     if num_processes < 1 or num_machines < 1 or not 0 <= machine_rank < num_machines:
         raise UserError(
-            f"{num_processes} processes on machine {machine_rank} of {num_machines} is no job; "
-            "count processes and machines from 1, the machine's rank from 0"
+            f"--num-gpus {num_processes}, --num-machines {num_machines} and --machine-rank "
+            f"{machine_rank} is no job; count processes and machines from 1, the machine's rank "
+            "from 0"
         )
     gpus = torch.cuda.device_count()
     if gpus and num_processes > gpus:
-        raise UserError(f"{num_processes} GPUs are asked for, but this machine has {gpus}")
+        raise UserError(
+            f"--num-gpus is {num_processes}, but this machine has {count_of(gpus, 'GPU')}; lower it"
+        )
     if num_machines > 1 and dist_url is None:
         raise UserError("several machines need --dist-url tcp://HOST:PORT, the same on all of them")
     if dist_url is not None and not dist_url.startswith(("tcp://", "file://")):
@@ -174,8 +178,8 @@ def _join_torchrun(function: Callable[..., None], args: tuple[Any, ...]) -> None
         gpus = torch.cuda.device_count()
         if processes_here > gpus:
             raise UserError(
-                f"torchrun started {processes_here} processes, but this machine has {gpus} GPUs; "
-                f"give it --nproc-per-node {gpus}"
+                f"torchrun started {processes_here} processes, but this machine has "
+                f"{count_of(gpus, 'GPU')}; give it --nproc-per-node {gpus}"
             )
     _join_group(local_rank, processes_here)
     _call_with_its_share(function, args, processes_here)

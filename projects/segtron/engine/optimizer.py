@@ -15,7 +15,6 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
-from detectron2.utils import comm
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -81,14 +80,6 @@ def _create(cfg: CfgNode, groups: list[dict[str, Any]]) -> Optimizer:
     build: Callable[..., Optimizer] = AdamW
     if solver.OPTIMIZER == "SGD":
         build = functools.partial(SGD, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
-    if options["lr"] != solver.BASE_LR and comm.is_main_process():
-        logger.info(
-            "Learning rate: SOLVER.BASE_LR %g, for batches of %d images, is %g for batches of %d.",
-            solver.BASE_LR,
-            solver.REFERENCE_BATCH_SIZE,
-            options["lr"],
-            solver.IMS_PER_BATCH,
-        )
     try:
         # Copies, for an attempt that fails leaves its options in them.
         return build([dict(group) for group in groups], fused=True, **options)
@@ -108,7 +99,10 @@ def _clip_whole_model(optimizer: Optimizer, clip: CfgNode) -> None:
 
 
 def _fit_groups(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    """Before a state is loaded: how steps are computed is for this machine to say, not for it."""
+    """Before a state is loaded: how steps are computed is for this machine to say, not for it.
+
+    Learning rates are for the state to say.
+    """
     sizes, saved = (
         [len(group["params"]) for group in groups]
         for groups in (optimizer.param_groups, state["param_groups"])
@@ -126,6 +120,18 @@ def _fit_groups(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
             f"the checkpoint's optimizer has no {', '.join(lacking)}, as that of the config has; "
             "resume with the SOLVER.OPTIMIZER of the run that wrote it, or start a new training "
             "from its weights"
+        )
+    own, loaded = (
+        # What a schedule begins with, where there is one.
+        [group.get("initial_lr", group["lr"]) for group in groups]
+        for groups in (optimizer.param_groups, state["param_groups"])
+    )
+    if loaded != own:
+        logger.warning(
+            "The training goes on with the checkpoint's learning rates, up to %g, and not with the "
+            "config's, up to %g; start a new one from its weights for others.",
+            max(loaded),
+            max(own),
         )
     how = {key: optimizer.defaults[key] for key in ("fused", "foreach")}
     return state | {"param_groups": [group | how for group in state["param_groups"]]}

@@ -21,9 +21,11 @@ from segtron.data.image_io import read_image
 from segtron.data.panoptic import annotations_of, read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
 from segtron.evaluation.model_output import predicted_sem_seg
-from segtron.modeling.semantic_inference import prepare_for_inference
+from segtron.modeling.inference import prepare_for_inference
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import side_by_side, write_picture
+from segtron.visualization.prediction import draw_prediction
+from segtron.wording import count_of
 
 PICTURES_FOLDER = "pictures"
 # Of the ground truth and of the prediction, in pixels.
@@ -93,7 +95,7 @@ class PredictionPictures(HookBase):
                     output,
                     self._metadata,
                     min_score=self._min_score,
-                    title=f"prediction after {iteration + 1} iterations",
+                    title=f"prediction after {count_of(iteration + 1, 'iteration')}",
                 )
                 write_picture(self._folder / f"{iteration:07d}_{number}.png", picture)
                 self.trainer.storage.put_image(
@@ -152,7 +154,12 @@ def draw_beside_truth(
         SegmentationVisualizer(image, metadata, longest_side=_LONGEST_SIDE) for _ in range(2)
     )
     _draw_truth(truth, record, output)
-    _draw_prediction(prediction, output, min_score)
+    draw_prediction(
+        prediction,
+        output,
+        classes=lambda: predicted_sem_seg(output, metadata.name, len(output["sem_seg"])),
+        min_score=min_score,
+    )
     return side_by_side(
         [canvas.output.get_image() for canvas in (truth, prediction)], ["ground truth", title]
     )
@@ -176,26 +183,6 @@ def _draw_truth(
         if len(instances) > MOST_LABELS:
             visualizer.draw_class_counts(instances)
         visualizer.draw_dataset_dict({"annotations": annotations})
-
-
-def _draw_prediction(
-    visualizer: SegmentationVisualizer, output: Mapping[str, Any], min_score: float
-) -> None:
-    if "panoptic_seg" in output:
-        ids, segments_info = output["panoptic_seg"]
-        visualizer.draw_panoptic_shares(ids.cpu(), segments_info)
-        visualizer.draw_panoptic_seg(ids.cpu(), segments_info)
-        return
-    if "sem_seg" in output:
-        classes = predicted_sem_seg(output, visualizer.metadata.name, len(output["sem_seg"]))
-        visualizer.draw_sem_seg(classes)
-        visualizer.draw_class_shares(classes)
-    if "instances" in output:
-        instances = output["instances"].to("cpu")
-        instances = instances[instances.scores >= min_score]
-        if len(instances) > MOST_LABELS:
-            visualizer.draw_class_counts(instances.pred_classes.tolist())
-        visualizer.draw_instance_predictions(instances)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from segtron.errors import UserError
+from segtron.wording import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,22 @@ def scaled_learning_rate(cfg: CfgNode) -> float:
     return solver.BASE_LR * (math.sqrt(growth) if solver.OPTIMIZER == "AdamW" else growth)
 
 
+def log_scaled_rate(cfg: CfgNode) -> None:
+    """Say what the batch size makes of SOLVER.BASE_LR, if it makes something of it.
+
+    It is for a training that starts: one that goes on has its checkpoint's rates.
+    """
+    solver, rate = cfg.SOLVER, scaled_learning_rate(cfg)
+    if rate != solver.BASE_LR:
+        logger.info(
+            "Learning rate: SOLVER.BASE_LR %g, for batches of %s, is %g for batches of %d.",
+            solver.BASE_LR,
+            count_of(solver.REFERENCE_BATCH_SIZE, "image"),
+            rate,
+            solver.IMS_PER_BATCH,
+        )
+
+
 def build_lr_scheduler(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     """The schedule of SOLVER.LR_SCHEDULER_NAME, with a warm-up, for all rates of the optimizer.
 
@@ -90,7 +107,7 @@ def _multi_step(cfg: CfgNode, optimizer: Optimizer) -> LRScheduler:
     reached = [step for step in cfg.SOLVER.STEPS if step < cfg.SOLVER.MAX_ITER]
     if len(reached) < len(cfg.SOLVER.STEPS):
         logger.warning(
-            "Of SOLVER.STEPS %s a training of %d iterations reaches %s.",
+            "Of SOLVER.STEPS %s a training to SOLVER.MAX_ITER %d reaches %s.",
             list(cfg.SOLVER.STEPS),
             cfg.SOLVER.MAX_ITER,
             reached or "none",

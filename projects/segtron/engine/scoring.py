@@ -18,8 +18,9 @@ from detectron2.utils import comm
 from torch import nn
 
 from segtron.evaluation import build_evaluators
-from segtron.modeling.semantic_inference import prepare_for_inference
+from segtron.modeling.inference import prepare_for_inference
 from segtron.visualization.score_pictures import draw_scores
+from segtron.wording import count_of
 
 logger = logging.getLogger(__name__)
 
@@ -130,8 +131,8 @@ class TimedEvaluator(DatasetEvaluator):
         parts = ", ".join(f"{what} {seconds:.1f}" for what, seconds in self.seconds.items())
         each = 1000 * self.seconds["inference"] / max(self.num_images, 1)
         return (
-            f"{self.num_images} images in {sum(self.seconds.values()):.1f} s: {parts} s; "
-            f"inference took {each:.0f} ms an image"
+            f"{count_of(self.num_images, 'image')} in {sum(self.seconds.values()):.1f} s: "
+            f"{parts} s; inference took {each:.0f} ms an image"
         )
 
 

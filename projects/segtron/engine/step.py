@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from segtron.engine.randomness import seed_iteration
 from segtron.engine.signals import StopNotice
 from segtron.modeling.losses.shares import loss_shares
+from segtron.wording import count_of
 
 # What an iteration's seconds go into: waiting for data, and what follows.
 TIMES = ("data_time", "forward_time", "backward_time", "step_time")
@@ -203,7 +204,9 @@ def _describe_trouble(name: str, value: float, part: Inputs) -> str:
 
 def _name_files(part: Inputs) -> str:
     files = [str(image.get("file_name", "an image without a name")) for image in part]
-    return ", ".join(files[:8]) + (f" and {len(files) - 8} others" if len(files) > 8 else "")
+    if len(files) <= 8:
+        return ", ".join(files)
+    return f"{', '.join(files[:8])} and {count_of(len(files) - 8, 'other')}"
 
 
 def _split(batch: Inputs, num_parts: int) -> list[Inputs]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 import json
@@ -26,6 +27,7 @@ from detectron2.config import CfgNode
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from segtron.engine.metrics_file import new_scalars
+from segtron.engine.signals import INTERRUPTED_EXIT_CODE, Interrupted
 from segtron.errors import UserError
 from segtron.files import write_json
 
@@ -86,8 +88,8 @@ def load_package(name: str) -> ModuleType:
         package = importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            f"LOG.WRITERS names {name}, whose package can't be imported ({error}); "
-            f"pip install {name}, or leave it out"
+            f"LOG.WRITERS names {name}, whose package can't be imported "
+            f"({_describe(error)}); pip install {name}, or leave it out"
         ) from error
     # A folder of that name in the working directory, such as the one that W&B makes.
     if package.__file__ is None:
@@ -96,6 +98,22 @@ def load_package(name: str) -> ModuleType:
             "out"
         )
     return package
+
+
+class Ending(enum.Enum):
+    """How a training ended; a training that was interrupted by a cluster's notice will go on."""
+
+    DONE = enum.auto()
+    FAILED = enum.auto()
+    INTERRUPTED = enum.auto()
+
+    @classmethod
+    def of_this_moment(cls) -> Ending:
+        """What the exception says that is being handled, or that there is none."""
+        error = sys.exc_info()[1]
+        if error is None:
+            return cls.DONE
+        return cls.INTERRUPTED if isinstance(error, Interrupted) else cls.FAILED
 
 
 class Tracker(EventWriter, ABC):
@@ -134,13 +152,13 @@ class Tracker(EventWriter, ABC):
             self._attempt(self._send_all)
 
     def close(self) -> None:
-        """Send what is left, and say that the training ended, in good order or by an exception."""
-        failed = sys.exc_info()[0] is not None
+        """Send what is left, and say that the training ended, and how."""
+        ending = Ending.of_this_moment()
         if self._has_warned:
             # The last chance for numbers.
             self._drop_images()
         self._attempt(self._send_all)
-        self._attempt(lambda: self._finish(failed=failed))
+        self._attempt(lambda: self._finish(ending))
 
     @abstractmethod
     def _send(self, iteration: int, entry: Entry) -> None:
@@ -150,7 +168,7 @@ class Tracker(EventWriter, ABC):
         """All up to this iteration was sent."""
 
     @abstractmethod
-    def _finish(self, *, failed: bool) -> None:
+    def _finish(self, ending: Ending) -> None:
         """Close what is open."""
 
     def _send_all(self) -> None:
@@ -186,6 +204,19 @@ def _describe(error: Exception) -> str:
     return textwrap.shorten(str(error) or type(error).__name__, 200)
 
 
+_WANDB_EXIT_CODES = {
+    Ending.DONE: 0,
+    Ending.FAILED: 1,
+    Ending.INTERRUPTED: INTERRUPTED_EXIT_CODE,
+}
+# Of the words that MLflow has for the end of a run.
+_MLFLOW_STATUS = {
+    Ending.DONE: "FINISHED",
+    Ending.FAILED: "FAILED",
+    Ending.INTERRUPTED: "KILLED",
+}
+
+
 class TensorBoardTracker(Tracker):
     """Event files in OUTPUT_DIR/tensorboard, through `torch.utils.tensorboard`."""
 
@@ -215,7 +246,7 @@ class TensorBoardTracker(Tracker):
         # A process that is killed would take with it what TensorBoard keeps for minutes.
         self._writer.flush()
 
-    def _finish(self, *, failed: bool) -> None:
+    def _finish(self, ending: Ending) -> None:
         if "_writer" in self.__dict__:
             self._writer.close()
 
@@ -287,8 +318,8 @@ class WandbTracker(Tracker):
             self._run = self._wandb.init(**arguments)
         except (self._wandb.errors.UsageError, self._wandb.errors.AuthenticationError) as error:
             raise UserError(
-                f"Weights & Biases refuses the run ({error}); log in with `wandb login`, or set "
-                "WANDB_MODE=offline"
+                f"Weights & Biases refuses the run ({_describe(error)}); log in with `wandb "
+                "login`, or set WANDB_MODE=offline"
             ) from error
         except Exception as error:  # whatever the library makes of a server that doesn't answer
             logger.warning(
@@ -312,8 +343,11 @@ class WandbTracker(Tracker):
         self._record.last_iteration = iteration
         self._record.save()
 
-    def _finish(self, *, failed: bool) -> None:
-        self._run.finish(exit_code=int(failed))
+    def _finish(self, ending: Ending) -> None:
+        if ending is Ending.INTERRUPTED:
+            # With an exit code other than 0 the run is "preempted" then, and not "crashed".
+            self._run.mark_preempting()
+        self._run.finish(exit_code=_WANDB_EXIT_CODES[ending])
 
 
 class MlflowTracker(Tracker):
@@ -378,9 +412,9 @@ class MlflowTracker(Tracker):
         self._record.last_iteration = iteration
         self._record.save()
 
-    def _finish(self, *, failed: bool) -> None:
+    def _finish(self, ending: Ending) -> None:
         if self._is_open:
-            self._client.set_terminated(self._record.run_id, "FAILED" if failed else "FINISHED")
+            self._client.set_terminated(self._record.run_id, _MLFLOW_STATUS[ending])
 
 
 def _flatten(cfg: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -31,7 +31,7 @@ from segtron.engine.ema import WeightAverage
 from segtron.engine.hooks import CurvePlotter, Evaluation, LeaveOnNotice, RecentScalars
 from segtron.engine.optimizer import build_optimizer
 from segtron.engine.prediction_pictures import build_prediction_pictures
-from segtron.engine.schedule import build_lr_scheduler
+from segtron.engine.schedule import build_lr_scheduler, log_scaled_rate
 from segtron.engine.scoring import INFERENCE_DIR, evaluate, inference_dir
 from segtron.engine.signals import Interrupted, StopNotice
 from segtron.engine.step import TrainingStep
@@ -46,14 +46,13 @@ from segtron.modeling.checkpoint import (
     load_weights,
     write_checkpoint,
 )
+from segtron.modeling.precision import training_precision
+from segtron.wording import count_of
 
 logger = logging.getLogger(__name__)
 
 # Iterations between two lines of metrics.json, and between two refreshes of the live line.
 _METRICS_PERIOD = 20
-
-# What SOLVER.AMP.PRECISION can be.
-PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 # Where, in OUTPUT_DIR, the predictions of averaged weights go.
 AVERAGE_DIR = "inference_ema"
@@ -72,6 +71,9 @@ class Trainer(DefaultTrainer):
     A training that is resumed goes on as if it had not been interrupted, to the last bit where
     arithmetic is repeatable (one process on a CPU): what it draws at random follows from the seed
     and the iteration alone, and a checkpoint holds the rest.
+
+    Attributes:
+        precision: what matrix products and convolutions are computed in.
     """
 
     def __init__(self, cfg: CfgNode, seed: int) -> None:
@@ -103,13 +105,14 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         if cfg.MODEL.COMPILE:
             compile_parts(model)
+        self.precision = training_precision(cfg, torch.device(cfg.MODEL.DEVICE))
         self._notice = StopNotice()
         self._trainer = TrainingStep(
             _distribute(model),
             (),  # the data comes when it is known with which batch it starts
             optimizer,
             seed=seed,
-            precision=_precision(cfg),
+            precision=self.precision,
             num_parts=cfg.SOLVER.ACCUMULATE,
             notice=self._notice,
         )
@@ -154,6 +157,7 @@ class Trainer(DefaultTrainer):
                 "The ResNet starts from random weights, of which a part is frozen, and will hardly "
                 "learn; give MODEL.WEIGHTS, or set MODEL.RESNETS.NORM BN MODEL.BACKBONE.FREEZE_AT 0"
             )
+        log_scaled_rate(self.cfg)
         self._read_data()
 
     def resume(self, checkpoints: Sequence[Path]) -> None:
@@ -452,29 +456,13 @@ class Trainer(DefaultTrainer):
         return build_evaluators(cfg, dataset_name, inference_dir(cfg, dataset_name))
 
 
-def _precision(cfg: CfgNode) -> torch.dtype:
-    if not cfg.SOLVER.AMP.ENABLED:
-        return torch.float32
-    precision = PRECISIONS[cfg.SOLVER.AMP.PRECISION]
-    if (
-        precision == torch.bfloat16
-        and cfg.MODEL.DEVICE.startswith("cuda")
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        raise UserError(
-            f"SOLVER.AMP.PRECISION is bfloat16, which {torch.cuda.get_device_name()} can't compute "
-            "with; set it to float16"
-        )
-    return precision
-
-
 def _check_parts(cfg: CfgNode) -> None:
     each = cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size()
     if each % cfg.SOLVER.ACCUMULATE:
         raise UserError(
-            f"SOLVER.ACCUMULATE is {cfg.SOLVER.ACCUMULATE}, but the {each} images of a process "
-            f"(SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} over {comm.get_world_size()}) can't "
-            "be run in so many equal parts"
+            f"SOLVER.ACCUMULATE is {cfg.SOLVER.ACCUMULATE}, but the {count_of(each, 'image')} of a "
+            f"process (SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} over "
+            f"{comm.get_world_size()}) can't be run in so many equal parts"
         )
 
 

@@ -20,7 +20,7 @@ from segtron.errors import UserError
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights, with_weights
 from segtron.modeling.device import resolve_device
-from segtron.modeling.semantic_inference import prepare_for_inference
+from segtron.modeling.inference import prepare_for_inference
 
 logger = logging.getLogger(__name__)
 

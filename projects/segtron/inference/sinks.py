@@ -30,9 +30,10 @@ from segtron.evaluation.panoptic_quality import Category
 from segtron.files import replacing
 from segtron.inference.predictor import category_ids
 from segtron.inference.sources import ImageFile
-from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
+from segtron.visualization.drawing import SegmentationVisualizer
 from segtron.visualization.layout import write_picture
 from segtron.visualization.panoptic_map import panoptic_map, panoptic_name
+from segtron.visualization.prediction import draw_prediction
 
 
 @dataclass(frozen=True)
@@ -142,24 +143,13 @@ class OverlaySink(Sink):
     def write(self, prediction: Prediction) -> None:
         """Draw and write."""
         visualizer = SegmentationVisualizer(prediction.image[:, :, ::-1], self.metadata)
-        if "panoptic_seg" in prediction.output:
-            # It has in it what is worth showing of the others.
-            visualizer.draw_panoptic_shares(*prediction.output["panoptic_seg"])
-            visualizer.draw_panoptic_seg(*prediction.output["panoptic_seg"])
-        else:
-            self._draw_apart(visualizer, prediction)
+        draw_prediction(
+            visualizer,
+            prediction.output,
+            classes=lambda: prediction.classes,
+            min_score=self.min_score,
+        )
         write_picture(self.output_dir / prediction.file.name, visualizer.output.get_image())
-
-    def _draw_apart(self, visualizer: SegmentationVisualizer, prediction: Prediction) -> None:
-        """Draw classes, and instances above them."""
-        if "sem_seg" in prediction.output:
-            visualizer.draw_sem_seg(prediction.classes)
-            visualizer.draw_class_shares(prediction.classes)
-        if "instances" in prediction.output:
-            instances = prediction.instances(self.min_score)
-            if len(instances) > MOST_LABELS:
-                visualizer.draw_class_counts(instances.pred_classes.tolist())
-            visualizer.draw_instance_predictions(instances)
 
 
 class LabelsSink(Sink):

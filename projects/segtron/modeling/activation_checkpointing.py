@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -52,6 +53,9 @@ def _is_block(module: nn.Module) -> bool:
 def _forward(block: nn.Module, forward: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
     if not block.training:
         return forward(*inputs, **options)
+    if torch.compiler.is_compiling():
+        # What is compiled computes again without counting a batch twice, and takes no contexts.
+        return checkpoint(forward, *inputs, use_reentrant=False, **options)
     return checkpoint(
         forward,
         *inputs,

@@ -24,6 +24,7 @@ from torch import nn
 
 from segtron.errors import UserError
 from segtron.modeling.activation_checkpointing import checkpoint_activations
+from segtron.modeling.roi_align import use_cell_roi_align
 
 # The key that names an entry of each registry.
 KEYS: dict[str, Registry] = {
@@ -41,7 +42,8 @@ KEYS: dict[str, Registry] = {
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """Build a config's model on its device, in the memory format that MODEL.CHANNELS_LAST asks for,
-    with activations computed again where MODEL.ACTIVATION_CHECKPOINTING says so.
+    with activations computed again where MODEL.ACTIVATION_CHECKPOINTING says so. On a CPU it pools
+    regions by `CellROIAlign`.
 
     Weights are as the layers and the backbone initialize them; MODEL.WEIGHTS is not loaded.
 
@@ -65,6 +67,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
             f"the model can't be built, since its MODEL keys don't go together: "
             f"{' '.join(str(error).split())}"
         ) from error
+    if torch.device(cfg.MODEL.DEVICE).type == "cpu":
+        use_cell_roi_align(model)
     if cfg.MODEL.ACTIVATION_CHECKPOINTING:
         checkpoint_activations(model.backbone)
     return model.to(memory_format=torch.channels_last) if cfg.MODEL.CHANNELS_LAST else model

@@ -288,7 +288,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         SafetensorError,
     ) as error:
         # torch explains at length how to switch its check off; the first sentence is enough.
-        reason = " ".join(str(error).split()).split(". ")[0][:200]
+        reason = " ".join(str(error).split()).split(". ")[0][:200] or type(error).__name__
         raise DamagedCheckpointError(
             f"{path} is not a checkpoint that can be loaded safely ({reason}); if it holds a whole "
             "model, save its state_dict() instead; if it was cut off, fetch or train it again"
@@ -367,7 +367,14 @@ def last_checkpoint(output_dir: Path) -> Path | None:
         # Whatever is in it: what is no name of a file is none of these.
         names = [Path(marker.read_text(errors="replace").strip().replace("\0", "")).name]
     paths = (output_dir / name for name in (*names, "model_final.pth"))
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def choose_weights(cfg: CfgNode, opts: Sequence[str] = ()) -> str:

@@ -15,25 +15,6 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 
-def prepare_for_inference(cfg: CfgNode, model: nn.Module) -> nn.Module:
-    """Let a model predict as TEST.SLIDING_WINDOW and TEST.AUG ask for.
-
-    Scales are made of the image that the model is given. INPUT.MIN_SIZE_TEST 0 spares it from being
-    resized twice.
-
-    Args:
-        cfg: the model's config, as `segtron.config.load_config` returns it: it refuses both keys
-            for models that are not semantic.
-        model: its weights loaded, as those are named without the wrapper.
-
-    Returns:
-        `model` itself if neither is enabled, else an `AveragingSegmentor` around it.
-    """
-    if not cfg.TEST.SLIDING_WINDOW.ENABLED and not cfg.TEST.AUG.ENABLED:
-        return model
-    return AveragingSegmentor(cfg, model)
-
-
 class AveragingSegmentor(nn.Module):
     """A semantic model that predicts each pixel several times and averages.
 

@@ -18,6 +18,7 @@ from segtron.visualization.comparison import (
     panels,
 )
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
+from segtron.wording import count_of
 
 
 def draw_instance_comparison(
@@ -53,7 +54,7 @@ def draw_instance_comparison(
     counted = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n) or "nothing there"
     titles = {
         "image": "image",
-        "ground_truth": f"ground truth: {len(instances)} instances{crowd_count}",
+        "ground_truth": f"ground truth: {count_of(len(instances), 'instance')}{crowd_count}",
         "prediction": f"prediction: quality {match.quality:.2f}, {counted}",
     }
     return Comparison(

@@ -32,6 +32,7 @@ from segtron.visualization.comparison import (
 from segtron.visualization.drawing import MOST_LABELS, SegmentationVisualizer
 from segtron.visualization.layout import percent
 from segtron.visualization.panoptic_map import PanopticMap, panoptic_map
+from segtron.wording import count_of
 
 # Paler than where it is drawn over an image: most of a picture is found, and it is not the news.
 _FOUND: Color = (0.62, 0.90, 0.74)
@@ -93,10 +94,11 @@ def draw_panoptic_comparison(
     quality = scores.overall["PQ"]
     quality_text = "nothing to score it by" if np.isnan(quality) else f"PQ {quality:.1f} %"
     num_true = sum(not segment.get("iscrowd", 0) for segment in truth.segments)
+    num_found = len(prediction.segments)
     titles = {
         "image": "image",
-        "ground_truth": f"ground truth: {num_true} segments",
-        "prediction": f"prediction: {len(prediction.segments)} segments, {quality_text}",
+        "ground_truth": f"ground truth: {count_of(num_true, 'segment')}",
+        "prediction": f"prediction: {count_of(num_found, 'segment')}, {quality_text}",
         "errors": ", ".join(f"{n} {name}" for name, n in counts.items() if n) or "nothing there",
     }
     return Comparison(

@@ -114,7 +114,9 @@ class SemSegHead(nn.Module, ABC):
         logits = self.layers(features)
         if self.training:
             return None, self.losses(logits, features, targets)
-        return interpolate(logits, self.stride), {}
+        # In 16 bits too many pixels between two cells would have two classes with the same score.
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return interpolate(precise, self.stride), {}
 
     def losses(
         self,

@@ -1,0 +1,17 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    Args:
+        number: 0 or more.
+        noun: of one of them, which takes an s for several.
+
+    Example:
+        >>> count_of(1, "image"), count_of(2, "image")
+        ('1 image', '2 images')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
