@@ -2,10 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from segtron.data import image_io
-from segtron.data.image_io import read_color_codes, read_image
+from segtron.data.image_io import (
+    open_color_codes,
+    open_colors,
+    open_ids,
+    open_image,
+    open_indices,
+    read_color_codes,
+    read_ids,
+    read_image,
+)
+from segtron.data.pixels import Window, read_all
 from segtron.errors import UserError
 
 
@@ -86,3 +96,85 @@ def test_colours_are_not_made_of_other_pictures(tmp_path, mode):
     Image.new(mode, (2, 2)).save(path)
     with pytest.raises(UserError, match=f"a.tif has Pillow mode {mode}; a panoptic PNG"):
         read_color_codes(path)
+
+
+WINDOW = Window(5, 3, 29, 17)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("shape", [(40, 50, 3), (40, 50)])
+def test_windows_of_images_are_those_of_pillow(tmp_path, suffix, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    path = save(tmp_path / f"a.{suffix}", pixels)
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    for format, order in (("RGB", 1), ("BGR", -1)):
+        image = open_image(path, format)
+        assert image.shape == (40, 50)
+        np.testing.assert_array_equal(image.read(WINDOW), WINDOW.of(expected)[:, :, ::order])
+        np.testing.assert_array_equal(read_image(path, format), expected[:, :, ::order])
+    one_channel = read_all(open_image(path, "L"))
+    np.testing.assert_array_equal(one_channel[:, :, 0], np.asarray(Image.open(path).convert("L")))
+
+
+def test_windows_of_label_files_are_those_of_pillow(tmp_path):
+    rng = np.random.default_rng(0)
+    small = save(tmp_path / "small.png", rng.integers(0, 256, (40, 50), np.uint8))
+    deep = save(tmp_path / "deep.png", rng.integers(0, 2**16, (40, 50)).astype(np.uint16))
+    colour = save(tmp_path / "colour.png", rng.integers(0, 256, (40, 50, 3), np.uint8))
+    clear = save(tmp_path / "clear.png", rng.integers(0, 256, (40, 50, 4), np.uint8))
+    flat = tmp_path / "flat.png"
+    Image.open(colour).quantize(90).save(flat)
+    for open_file, path, mode in (
+        (open_ids, small, None),
+        (open_ids, deep, None),
+        (open_indices, deep, None),
+        (open_indices, flat, None),
+        (open_colors, flat, "RGB"),
+        (open_colors, small, "RGB"),
+        (open_colors, colour, "RGB"),
+        (open_colors, clear, "RGB"),
+        (open_color_codes, colour, None),
+        (open_color_codes, clear, "RGB"),
+    ):
+        with Image.open(path) as image:
+            expected = np.asarray(image if mode is None else image.convert(mode))
+        pixels = open_file(path)
+        assert pixels.shape == (40, 50)
+        found = pixels.read(WINDOW)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, WINDOW.of(expected))
+        np.testing.assert_array_equal(read_all(pixels), expected)
+
+
+@pytest.mark.parametrize("read", [read_ids, lambda path: read_image(path, "BGR")])
+def test_a_damaged_png_is_named_whatever_part_is_read(tmp_path, read):
+    whole = save(tmp_path / "whole.png", np.random.default_rng(0).integers(0, 255, (40, 40), "u1"))
+    content = whole.read_bytes()
+    changed = tmp_path / "changed.png"
+    changed.write_bytes(content[:900] + bytes([content[900] ^ 1]) + content[901:])
+    with pytest.raises(UserError, match=r"changed\.png cannot be read"):
+        read(changed)
+
+
+@pytest.mark.parametrize("left_out", [2, 30, 900])
+def test_a_truncated_jpeg_is_named(tmp_path, left_out):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = save(tmp_path / "cut.jpg", noise)
+    path.write_bytes(path.read_bytes()[:-left_out])
+    with pytest.raises(UserError, match=r"cut\.jpg cannot be read .*truncated"):
+        read_image(path, "BGR")
+
+
+def test_jpegs_stand_upright_and_keep_their_colours(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    exif = Image.Exif()
+    for orientation in (1, 3, 6):
+        exif[274] = orientation
+        path = save(tmp_path / "a.jpg", noise, exif=exif)
+        with Image.open(path) as image:
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        np.testing.assert_array_equal(read_image(path, "RGB"), expected)
+    inks = tmp_path / "inks.jpg"
+    Image.fromarray(noise).convert("CMYK").save(inks)
+    with Image.open(inks) as image:
+        np.testing.assert_array_equal(read_image(inks, "RGB"), np.asarray(image.convert("RGB")))

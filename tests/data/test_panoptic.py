@@ -13,7 +13,13 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from segtron.data.cityscapes import load_instances, load_panoptic
-from segtron.data.panoptic import annotations_of, read_pan_seg, segment_classes
+from segtron.data.image_io import COLOR_CODES, Decoder
+from segtron.data.panoptic import (
+    PanSegEncoding,
+    annotations_of,
+    read_pan_seg,
+    segment_classes,
+)
 from segtron.data.sem_seg import read_sem_seg
 from segtron.errors import UserError
 
@@ -110,10 +116,14 @@ def test_a_black_picture_has_no_segments(tmp_path: Path) -> None:
 
 def test_an_encoding_reads_other_files(tmp_path: Path) -> None:
     @dataclass(frozen=True)
-    class Half:
-        def read(self, path: str | Path) -> np.ndarray:
+    class Half(PanSegEncoding):
+        @property
+        def decoder(self) -> Decoder:
+            return COLOR_CODES
+
+        def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
             assert str(path).endswith("segments.png")
-            return np.full((4, 6), STUFF, np.int32)
+            return np.full(pixels.shape[:2], STUFF, np.int32)
 
     segments = [SEGMENTS[1] | {"area": 24}]
     record = record_of(tmp_path, pan_seg_encoding=Half(), segments_info=segments)

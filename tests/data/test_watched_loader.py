@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -177,3 +178,14 @@ def test_a_process_that_nothing_asks_for_is_not_started() -> None:
     batches = iter(loader("none", -1, num_workers=2))
     assert multiprocessing.active_children() == []
     batches.close()
+
+
+def count_frozen(record: dict[str, Any]) -> dict[str, Any]:
+    return record | {"image": torch.tensor(gc.get_freeze_count())}
+
+
+def test_collecting_garbage_leaves_shared_objects_alone() -> None:
+    before = gc.get_freeze_count()
+    batches = WatchedLoader(MappedRecords(RECORDS[:1], count_frozen, num_workers=1))
+    assert numbers(batches)[0] > before + 1000
+    assert gc.get_freeze_count() == before

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as LABELS
@@ -26,8 +26,9 @@ from detectron2.structures import BoxMode
 from tqdm import tqdm
 
 from segtron.data.id_map import encode_segments, measure_segments
-from segtron.data.image_io import read_ids, read_image_size
-from segtron.data.panoptic import VOID, segment_classes
+from segtron.data.image_io import IDS, Decoder, read_ids, read_image_size
+from segtron.data.panoptic import VOID, PanSegEncoding, segment_classes
+from segtron.data.record_cache import remember
 from segtron.data.sem_seg import IGNORED, IdEncoding
 from segtron.errors import UserError
 
@@ -56,17 +57,21 @@ TRAIN_IDS = IdEncoding(values=tuple(range(len(SEM_SEG_LABELS))), ignored=(IGNORE
 
 
 @dataclass(frozen=True)
-class InstanceIds:
+class InstanceIds(PanSegEncoding):
     """`*_instanceIds.png` as maps of segments (`segtron.data.panoptic.PanSegEncoding`): an id is
     that of a segment, but for the labels that are not scored, which are void."""
 
-    def read(self, path: str | Path) -> np.ndarray:
+    @property
+    def decoder(self) -> Decoder:
+        """See `FileEncoding`."""
+        return IDS
+
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
         """See `PanSegEncoding`."""
-        ids = read_ids(path)
-        segments = _segment_of_id().take(ids)
+        segments = _segment_of_id().take(pixels)
         if segments.min(initial=0) < 0:
             raise UserError(
-                f"label file {path} has the id {ids[segments < 0][0]}, whose label is none of "
+                f"label file {path} has the id {pixels[segments < 0][0]}, whose label is none of "
                 "Cityscapes; correct the file"
             )
         return segments
@@ -176,7 +181,7 @@ def load_instances(root: Path, split: str) -> list[dict[str, Any]]:
     Raises:
         UserError: a folder or file is missing or cannot be read.
     """
-    return _load(root, split, INSTANCE_IDS_SUFFIX, _load_instances)
+    return load_frames(root, split, INSTANCE_READER)
 
 
 def load_sem_seg(root: Path, split: str) -> list[dict[str, Any]]:
@@ -196,7 +201,7 @@ def load_sem_seg(root: Path, split: str) -> list[dict[str, Any]]:
     Raises:
         UserError: a folder or file is missing or cannot be read.
     """
-    return _load(root, split, LABEL_IDS_SUFFIX, _load_sem_seg)
+    return load_frames(root, split, _SEM_SEG)
 
 
 def load_panoptic(root: Path, split: str) -> list[dict[str, Any]]:
@@ -219,7 +224,7 @@ def load_panoptic(root: Path, split: str) -> list[dict[str, Any]]:
     Raises:
         UserError: a folder or file is missing or cannot be read.
     """
-    return _load(root, split, INSTANCE_IDS_SUFFIX, _load_panoptic)
+    return load_frames(root, split, _PANOPTIC)
 
 
 def panoptic_folder(root: Path, split: str) -> Path:
@@ -227,49 +232,98 @@ def panoptic_folder(root: Path, split: str) -> Path:
     return root / "gtFine" / f"cityscapes_panoptic_{split}"
 
 
-def _load(
-    root: Path, split: str, label_suffix: str, load_frame: Callable[[Frame], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    frames = find_frames(root, split, label_suffix)
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        records = pool.map(load_frame, frames)
-        # delay: no bar for what takes less than two seconds.
-        return list(tqdm(records, total=len(frames), desc=f"reading {root.name} {split}", delay=2))
+class Reader(NamedTuple):
+    """A way to make standard dicts of frames. What takes long, looking into files, is apart from
+    the rest, so that it has to be done once only.
+
+    Attributes:
+        name: of what is found.
+        label_suffix: of the label files that are needed.
+        find: looks into a frame's files; gives what JSON can hold.
+        build: makes the dict of a frame, of what was found.
+    """
+
+    name: str
+    label_suffix: str
+    find: Callable[[Frame], Any]
+    build: Callable[[Frame, Any], dict[str, Any]]
 
 
-def _load_instances(frame: Frame) -> dict[str, Any]:
-    record = _image_record(frame)
+def load_frames(root: Path, split: str, reader: Reader) -> list[dict[str, Any]]:
+    """Make standard dicts of a split's frames; of what was looked into before only the states are
+    looked at (`segtron.data.record_cache`).
+
+    Raises:
+        UserError: a folder or file is missing or cannot be read.
+    """
+    frames = find_frames(root, split, reader.label_suffix)
+    # Looked into are label files, or the sizes of images without any.
+    looked_into = [
+        frame.image_file
+        if reader is _SEM_SEG or frame.labels_stem is None
+        else frame.label_file(reader.label_suffix)
+        for frame in frames
+    ]
+
+    def find() -> list[Any]:
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            # delay: no bar for what takes less than two seconds.
+            description = f"reading {root.name} {split}"
+            found = pool.map(reader.find, frames)
+            return list(tqdm(found, total=len(frames), desc=description, delay=2))
+
+    name = f"{root.name}-{split}-{reader.name}"
+    found = remember(name, root, looked_into, find)
+    return [reader.build(frame, facts) for frame, facts in zip(frames, found, strict=True)]
+
+
+def _find_instances(frame: Frame) -> dict[str, Any]:
+    """Size and things of a frame; of a thing id, area, box and run lengths."""
     ids_file = frame.label_file(INSTANCE_IDS_SUFFIX)
     if ids_file is None:
-        record["height"], record["width"] = read_image_size(frame.image_file)
-        record["annotations"] = []
-        return record
+        return {"size": read_image_size(frame.image_file), "things": []}
     ids = read_ids(ids_file)
-    record["height"], record["width"] = ids.shape
-    record["instance_ids_file_name"] = str(ids_file)
+    things = [
+        (segment.id, segment.area, segment.box, segment.rle["counts"].decode("ascii"))
+        for segment in encode_segments(ids, _is_thing)
+    ]
+    return {"size": ids.shape, "things": things}
+
+
+def _build_instances(frame: Frame, facts: Mapping[str, Any]) -> dict[str, Any]:
+    height, width = facts["size"]
+    record = _image_record(frame) | {"height": height, "width": width}
+    if frame.labels_stem is not None:
+        record["instance_ids_file_name"] = str(frame.label_file(INSTANCE_IDS_SUFFIX))
     record["annotations"] = [
         {
-            "bbox": list(segment.box),
+            "bbox": list(box),
             "bbox_mode": BoxMode.XYXY_ABS,
-            "area": segment.area,
-            "category_id": THING_ID_TO_CONTIGUOUS[int(label_ids_of(segment.id))],
-            "iscrowd": int(segment.id < FIRST_INSTANCE_ID),
-            "segmentation": segment.rle,
+            "area": area,
+            "category_id": _thing_of_id(instance_id),
+            "iscrowd": int(instance_id < FIRST_INSTANCE_ID),
+            "segmentation": {"size": [height, width], "counts": counts.encode("ascii")},
         }
-        for segment in encode_segments(ids, _is_thing)
+        for instance_id, area, box, counts in facts["things"]
     ]
     return record
 
 
-def _load_panoptic(frame: Frame) -> dict[str, Any]:
+def _find_segments(frame: Frame) -> dict[str, Any]:
+    """Size and segments of a frame."""
+    ids = INSTANCE_IDS.read(frame.label_file(INSTANCE_IDS_SUFFIX))
+    return {"size": ids.shape, "segments_info": panoptic_segments(ids)}
+
+
+def _build_panoptic(frame: Frame, facts: Mapping[str, Any]) -> dict[str, Any]:
     ids_file = frame.label_file(INSTANCE_IDS_SUFFIX)
-    ids = INSTANCE_IDS.read(ids_file)
-    segments_info = panoptic_segments(ids)
+    height, width = facts["size"]
+    segments_info = facts["segments_info"]
     record = {
         "file_name": str(frame.image_file),
         "image_id": frame.image_file.name.removesuffix(IMAGE_SUFFIX),
-        "height": ids.shape[0],
-        "width": ids.shape[1],
+        "height": height,
+        "width": width,
         "instance_ids_file_name": str(ids_file),
         "segments_info": segments_info,
     }
@@ -317,9 +371,13 @@ def panoptic_segments(ids: np.ndarray) -> list[dict[str, Any]]:
     return segments
 
 
-def _load_sem_seg(frame: Frame) -> dict[str, Any]:
+def _find_size(frame: Frame) -> tuple[int, int]:
+    return read_image_size(frame.image_file)
+
+
+def _build_sem_seg(frame: Frame, facts: Sequence[int]) -> dict[str, Any]:
     record = _image_record(frame)
-    record["height"], record["width"] = read_image_size(frame.image_file)
+    record["height"], record["width"] = facts
     if frame.labels_stem is None:
         return record
     train_ids = frame.label_file(TRAIN_IDS_SUFFIX)
@@ -339,6 +397,11 @@ def _image_record(frame: Frame) -> dict[str, Any]:
     return {"file_name": str(frame.image_file), "image_id": frame.image_file.name}
 
 
+INSTANCE_READER = Reader("instances", INSTANCE_IDS_SUFFIX, _find_instances, _build_instances)
+_SEM_SEG = Reader("sizes", LABEL_IDS_SUFFIX, _find_size, _build_sem_seg)
+_PANOPTIC = Reader("segments", INSTANCE_IDS_SUFFIX, _find_segments, _build_panoptic)
+
+
 def label_ids_of(instance_ids: np.ndarray) -> np.ndarray:
     """The label ids that instance ids stand for.
 
@@ -354,6 +417,12 @@ def label_ids_of(instance_ids: np.ndarray) -> np.ndarray:
     """
     ids = np.asarray(instance_ids, dtype=np.int64)  # 1000 is too much for uint8
     return np.where(ids < FIRST_INSTANCE_ID, ids, ids // FIRST_INSTANCE_ID)
+
+
+@functools.cache
+def _thing_of_id(instance_id: int) -> int:
+    """The class of a thing, or of a group of them."""
+    return THING_ID_TO_CONTIGUOUS[int(label_ids_of(instance_id))]
 
 
 def _is_thing(instance_ids: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from pycocotools import mask as mask_util
 
@@ -44,7 +45,7 @@ def encode_segments(
         One `Segment` an id, by ascending id.
     """
     height, width = id_map.shape
-    pixels = id_map.T.ravel()
+    pixels = _column_major(id_map)
     starts = np.concatenate(([0], np.flatnonzero(pixels[1:] != pixels[:-1]) + 1))
     ends = np.append(starts[1:], pixels.size)
     ids = pixels[starts]
@@ -59,6 +60,13 @@ def encode_segments(
         _encode_runs(int(value), starts[low:high], ends[low:high], height, width)
         for value, low, high in zip(values, bounds[:-1], bounds[1:], strict=True)
     ]
+
+
+def _column_major(id_map: np.ndarray) -> np.ndarray:
+    """(H * W,), column by column."""
+    if id_map.dtype in (np.uint8, np.uint16, np.int32) and id_map.size:
+        return cv2.transpose(id_map).ravel()  # several times as fast as NumPy
+    return id_map.T.ravel()
 
 
 def _encode_runs(id: int, starts: np.ndarray, ends: np.ndarray, height: int, width: int) -> Segment:

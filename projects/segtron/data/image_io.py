@@ -1,13 +1,24 @@
-"""Reading images and id maps from disk, with errors that name the file."""
+"""Reading images and id maps from disk, with errors that name the file.
+
+Pillow knows all kinds of files and says what is wrong with a broken one. Plain PNGs
+(`segtron.data.png`) and JPEGs OpenCV decodes to the same pixels in less time, and of PNGs only the
+part that is wanted; what it can't decode is left to Pillow.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from detectron2.data import detection_utils
 from PIL import ExifTags, Image, ImageOps
 
+from segtron.data.pixels import ArrayPixels, Pixels, Window, read_all
+from segtron.data.png import COLOUR, GREY, PALETTE, Png, open_png
 from segtron.errors import UnreadableFileError, UserError
 
 # What Pillow raises for a file that is no image, ends too early or claims an absurd size.
@@ -21,10 +32,70 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".p
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 # EXIF orientations by which height and width change places.
 _ON_ITS_SIDE = (5, 6, 7, 8)
+# How OpenCV decodes images: what its colours are in, by the format that is asked for.
+_COLOUR_MODES = {"BGR": cv2.IMREAD_COLOR, "RGB": cv2.IMREAD_COLOR_RGB}
+_ONE_NUMBER = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
 
 
-def read_image(path: str | Path, format: str) -> np.ndarray:
-    """Read a photograph, upright as its EXIF orientation says.
+@dataclass(frozen=True)
+class Decoder:
+    """A way to read a kind of files.
+
+    Attributes:
+        name: a word for the way, and for what pixels it gives.
+        open: gives a file's pixels.
+    """
+
+    name: str
+    open: Callable[[str | Path], Pixels]
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """All pixels of a file."""
+        return read_all(self.open(path))
+
+
+@dataclass(frozen=True)
+class _PngPixels:
+    """A PNG that OpenCV decodes.
+
+    Attributes:
+        png: the file.
+        mode: OpenCV's.
+        path: of the file.
+        by_pillow: reads it whole, or says what is wrong with it.
+    """
+
+    png: Png
+    mode: int
+    path: str | Path
+    by_pillow: Callable[[str | Path], np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `Pixels`."""
+        return self.png.shape
+
+    def read(self, window: Window) -> np.ndarray:
+        """See `Pixels`."""
+        decoded = self.png.decode(window, self.mode)
+        return window.of(self.by_pillow(self.path)) if decoded is None else decoded
+
+
+def _open(
+    path: str | Path,
+    by_pillow: Callable[[str | Path], np.ndarray],
+    kinds: tuple[tuple[int, int], ...],
+    mode: int,
+) -> Pixels:
+    """Leave a PNG of one of these kinds (colour type, depth) to OpenCV."""
+    png = open_png(path, MAX_PIXELS)
+    if png is not None and (png.colour_type, png.depth) in kinds:
+        return _PngPixels(png, mode, path, by_pillow)
+    return ArrayPixels(by_pillow(path))
+
+
+def open_image(path: str | Path, format: str) -> Pixels:
+    """Open a photograph, upright as its EXIF orientation says.
 
     Grey images become coloured, transparency is dropped, and values of 16 bits are scaled to 8.
 
@@ -39,6 +110,27 @@ def read_image(path: str | Path, format: str) -> np.ndarray:
         UserError: the file is missing, truncated, no image, larger than `MAX_PIXELS`, or holds
             numbers that are no shades (floats, 32-bit integers).
     """
+    by_pillow = functools.partial(_read_image_file, format=format)
+    if format not in _COLOUR_MODES:
+        return ArrayPixels(by_pillow(path))
+    return _open(path, by_pillow, ((COLOUR, 8), (GREY, 8)), _COLOUR_MODES[format])
+
+
+def read_image(path: str | Path, format: str) -> np.ndarray:
+    """Read a photograph as `open_image` does.
+
+    Returns:
+        (H, W, C) uint8.
+    """
+    return read_all(open_image(path, format))
+
+
+def image_decoder(format: str) -> Decoder:
+    """The decoder of photographs; see `open_image`."""
+    return Decoder(f"image-{format}", functools.partial(open_image, format=format))
+
+
+def _read_image_file(path: str | Path, format: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             _check_pixels("image", image, path)
@@ -47,9 +139,23 @@ def read_image(path: str | Path, format: str) -> np.ndarray:
                 return detection_utils.convert_PIL_to_numpy(Image.fromarray(shades), format)
             if image.mode == "F":
                 raise UserError(f"image {path} holds floats; convert it to 8 or 16 bits a channel")
-        return detection_utils.read_image(str(path), format=format)
+            decoded = _decode_jpeg(image, path, format)
+            if decoded is not None:
+                return decoded
+            image.load()  # now, for what it raises while it is asked for EXIF is not passed on
+            upright = detection_utils._apply_exif_orientation(image)
+            return detection_utils.convert_PIL_to_numpy(upright, format)
     except _UNREADABLE as error:
         raise _unreadable("image", path, error) from error
+
+
+def _decode_jpeg(image: Image.Image, path: str | Path, format: str) -> np.ndarray | None:
+    """A plain JPEG's pixels; None for all other files, and for JPEGs that end too early."""
+    plain = image.format == "JPEG" and image.mode in ("RGB", "L") and format in _COLOUR_MODES
+    if not plain or image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        return None
+    mode = _COLOUR_MODES[format] | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.fromfile(path, np.uint8), mode)
 
 
 def _check_pixels(what: str, image: Image.Image, path: str | Path) -> None:
@@ -89,8 +195,8 @@ def read_image_size(path: str | Path, what: str = "image") -> tuple[int, int]:
         raise _unreadable(what, path, error) from error
 
 
-def read_ids(path: str | Path) -> np.ndarray:
-    """Read a PNG whose values are ids, upright as its EXIF orientation says.
+def open_ids(path: str | Path) -> Pixels:
+    """Open a PNG whose values are ids, upright as its EXIF orientation says.
 
     Args:
         path: a one-channel PNG of 8 or 16 bits.
@@ -101,6 +207,19 @@ def read_ids(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, truncated, or not a one-channel PNG.
     """
+    return _open(path, _read_id_file, ((GREY, 8), (GREY, 16)), _ONE_NUMBER)
+
+
+def read_ids(path: str | Path) -> np.ndarray:
+    """Read ids as `open_ids` does.
+
+    Returns:
+        (H, W) uint8 or uint16.
+    """
+    return read_all(open_ids(path))
+
+
+def _read_id_file(path: str | Path) -> np.ndarray:
     mode, ids = _read_label_file(path, None)
     if mode == "P":
         raise UserError(
@@ -117,8 +236,8 @@ def read_ids(path: str | Path) -> np.ndarray:
     return ids
 
 
-def read_indices(path: str | Path) -> np.ndarray:
-    """Read a palette PNG whose indices are ids, such as Pascal VOC's; also a plain id PNG.
+def open_indices(path: str | Path) -> Pixels:
+    """Open a palette PNG whose indices are ids, such as Pascal VOC's; also a plain id PNG.
 
     Returns:
         (H, W) uint8 or uint16.
@@ -126,6 +245,10 @@ def read_indices(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, truncated, or a colour picture.
     """
+    return _open(path, _read_index_file, ((PALETTE, 8), (GREY, 8), (GREY, 16)), _ONE_NUMBER)
+
+
+def _read_index_file(path: str | Path) -> np.ndarray:
     mode, ids = _read_label_file(path, None)
     if ids.ndim != 2 or ids.dtype not in (np.uint8, np.uint16):
         raise UserError(
@@ -135,8 +258,8 @@ def read_indices(path: str | Path) -> np.ndarray:
     return ids
 
 
-def read_colors(path: str | Path) -> np.ndarray:
-    """Read a picture whose colours show classes; transparency is dropped.
+def open_colors(path: str | Path) -> Pixels:
+    """Open a picture whose colours show classes; transparency is dropped.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -144,11 +267,15 @@ def read_colors(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, truncated or no image.
     """
+    return _open(path, _read_color_file, ((COLOUR, 8), (GREY, 8)), cv2.IMREAD_COLOR_RGB)
+
+
+def _read_color_file(path: str | Path) -> np.ndarray:
     return _read_label_file(path, "RGB")[1]
 
 
-def read_color_codes(path: str | Path) -> np.ndarray:
-    """Read a colour PNG whose colours are numbers, which no conversion may touch.
+def open_color_codes(path: str | Path) -> Pixels:
+    """Open a colour PNG whose colours are numbers, which no conversion may touch.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -156,6 +283,19 @@ def read_color_codes(path: str | Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, truncated, or no colour picture of 8 bits a channel.
     """
+    return _open(path, _read_code_file, ((COLOUR, 8),), cv2.IMREAD_COLOR_RGB)
+
+
+def read_color_codes(path: str | Path) -> np.ndarray:
+    """Read colours as `open_color_codes` does.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+    """
+    return read_all(open_color_codes(path))
+
+
+def _read_code_file(path: str | Path) -> np.ndarray:
     mode, pixels = _read_label_file(path, None)
     if mode not in ("RGB", "RGBA"):
         raise UserError(
@@ -173,10 +313,15 @@ def read_color_codes(path: str | Path) -> np.ndarray:
     return pixels[:, :, :3]
 
 
+IDS = Decoder("ids", open_ids)
+INDICES = Decoder("indices", open_indices)
+COLORS = Decoder("colors", open_colors)
+COLOR_CODES = Decoder("color-codes", open_color_codes)
+
+
 def _read_label_file(path: str | Path, mode: str | None) -> tuple[str, np.ndarray]:
     """The file's own mode, and its pixels, converted to `mode` if one is given."""
     try:
-        # Pillow, not OpenCV: the latter can return a truncated PNG half black, with no error.
         with Image.open(path) as image:
             _check_pixels("label file", image, path)
             # As images are: else a label file would lie across the image that it was drawn on.

@@ -15,6 +15,7 @@ from detectron2.utils import comm
 
 from segtron.data.aspect_ratio import group_by_aspect_ratio
 from segtron.data.detectron2_panoptic import complete_panoptic
+from segtron.data.garbage import garbage_kept
 from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
 from segtron.data.repeat_factors import build_repeat_factors
@@ -57,7 +58,8 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "DATASETS.REGISTER adds your own"
             raise UserError(f"no data set is called {name!r}; {hint}")
-    records = [record for name in names for record in _load_dataset(name)]
+    with garbage_kept():
+        records = [record for name in names for record in _load_dataset(name)]
     if filter_empty:
         records = [record for record in records if _is_learnable(record)]
         if not records:

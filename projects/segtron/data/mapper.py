@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import detectron2.data.transforms as T
@@ -9,51 +10,27 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper, detection_utils
-from detectron2.projects.point_rend import ColorAugSSDTransform
+from detectron2.structures import Instances
 
-from segtron.data.image_io import read_image
-from segtron.data.panoptic_targets import as_numbers, instances_of, read_places, sem_seg_of
-from segtron.data.sem_seg import IGNORED, read_sem_seg
+from segtron.data.augmentations import build_augmentations
+from segtron.data.file_encoding import open_file
+from segtron.data.frame_cache import FrameCache
+from segtron.data.image_io import image_decoder
+from segtron.data.instance_targets import targets_by_map, targets_one_by_one
+from segtron.data.lazy_input import LazyInput, LazyPicture, apply_segmentation
+from segtron.data.panoptic_targets import open_classes, open_places, panoptic_targets
+from segtron.data.pixels import ArrayPixels, Pixels, read_all
+from segtron.data.place_map import as_numbers
+from segtron.data.sem_seg import open_sem_seg
 from segtron.errors import UserError
 
 
-def build_augmentations(cfg: CfgNode, is_train: bool) -> list[T.Augmentation | T.Transform]:
-    """The augmentations that the INPUT keys ask for, in the order in which they run.
-
-    In training: colour, crop, resize, flips; or resize before crop. In inference: resize.
-    """
-    augmentations: list[T.Augmentation | T.Transform] = detection_utils.build_augmentation(
-        cfg, is_train
-    )
-    if not is_train:
-        return augmentations
-    if cfg.INPUT.VERTICAL_FLIP_PROB > 0:
-        augmentations.append(
-            T.RandomFlip(cfg.INPUT.VERTICAL_FLIP_PROB, horizontal=False, vertical=True)
-        )
-    if cfg.INPUT.CROP.ENABLED:
-        # The resize is the first.
-        augmentations.insert(1 if cfg.INPUT.CROP.AFTER_RESIZE else 0, _build_crop(cfg))
-    if cfg.INPUT.COLOR_AUG_SSD:
-        augmentations.insert(0, ColorAugSSDTransform(img_format=cfg.INPUT.FORMAT))
-    return augmentations
-
-
-def _build_crop(cfg: CfgNode) -> T.Augmentation:
-    crop = cfg.INPUT.CROP
-    if crop.SINGLE_CATEGORY_MAX_AREA >= 1:
-        return T.RandomCrop(crop.TYPE, crop.SIZE)
-    return T.RandomCrop_CategoryAreaConstraint(
-        crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA, ignored_category=IGNORED
-    )
-
-
-def check_image_size(record: dict[str, Any], image: np.ndarray) -> None:
+def check_image_size(record: dict[str, Any], image: Pixels) -> None:
     """Make sure that an image has the size that its standard dict gives; sets a size that it lacks.
 
     Args:
         record: a standard dict.
-        image: (H, W, C).
+        image: its image.
 
     Raises:
         UserError: names the image and both sizes.
@@ -75,17 +52,26 @@ class SegmentationMapper(DatasetMapper):
     truth (`segtron.data.panoptic`) all targets are made, so its label file is the only one read.
     Masks that come as run-length encoding are fed as bitmaps whatever INPUT.MASK_FORMAT says, since
     they can't become polygons; so one config serves polygons and encodings alike.
+
+    Augmentations say what they do before anything is decoded, as far as they look at sizes alone.
+    Then crops are cut first, of image and labels, and targets are made last, of one map of numbers
+    that carries all instances or segments. They equal those that Detectron2's mapper makes; shades
+    of an image can differ from its by rounding, where it is resized before it is cut, or its hue is
+    changed.
     """
 
     @configurable
-    def __init__(self, is_train: bool, **kwargs: Any) -> None:
+    def __init__(self, is_train: bool, *, cache_dir: str = "", **kwargs: Any) -> None:
         """Take `DatasetMapper`'s arguments.
 
         Args:
             is_train: whether annotations and semantic labels are wanted.
+            cache_dir: the folder that decoded files are kept in (`segtron.data.frame_cache`); none
+                where it is empty.
             **kwargs: as for `detectron2.data.DatasetMapper`.
         """
         super().__init__(is_train, **kwargs)
+        self._opener = FrameCache(Path(cache_dir).expanduser()).open if cache_dir else open_file
         self._needs_sem_seg = any(
             isinstance(augmentation, T.RandomCrop_CategoryAreaConstraint)
             for augmentation in self.augmentations.augs
@@ -96,6 +82,7 @@ class SegmentationMapper(DatasetMapper):
         """Arguments from the INPUT and MODEL keys."""
         arguments = super().from_config(cfg, is_train)
         arguments["augmentations"] = build_augmentations(cfg, is_train)
+        arguments["cache_dir"] = cfg.DATALOADER.CACHE_DIR
         return arguments
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -113,68 +100,69 @@ class SegmentationMapper(DatasetMapper):
 
         Raises:
             UserError: the image or its label file is missing, unreadable or of another size than
-                the other or the annotations; a label file has a value that is no class; or an
-                augmentation needs a label file and there is none.
+                the other or the annotations; a label file has, where it isn't cut off, a value that
+                is no class; or an augmentation needs a label file and there is none.
         """
         record = dict(dataset_dict)
-        image = read_image(record["file_name"], format=self.image_format)
+        image = self._opener(image_decoder(self.image_format), record["file_name"])
         check_image_size(record, image)
-        places = read_places(record) if self.is_train and "segments_info" in record else None
-        sem_seg = self._read_sem_seg(record, places) if self.is_train else None
+        places = self._open_places(record) if self.is_train and "segments_info" in record else None
+        sem_seg = self._open_sem_seg(record, places) if self.is_train else None
         if sem_seg is None and self.is_train and self._needs_sem_seg:
             raise UserError(
                 f"INPUT.CROP.SINGLE_CATEGORY_MAX_AREA is below 1, but image {record['file_name']} "
                 "has no semantic labels to measure it by; set it to 1.0"
             )
-        augmented = T.AugInput(image, sem_seg=sem_seg)
-        transforms = self.augmentations(augmented)
-        image = augmented.image
-        # ascontiguousarray: flips leave negative strides, which torch does not take.
-        record["image"] = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        augmented = LazyInput(image, sem_seg)
+        transforms = augmented.augment(self.augmentations.augs)
+        # A copy: flips leave negative strides, which torch does not take.
+        record["image"] = torch.from_numpy(augmented.image.transpose(2, 0, 1).copy())
         if places is not None:
-            self._add_panoptic_targets(record, as_numbers(transforms.apply_segmentation(places)))
+            picture = LazyPicture(places, apply_segmentation)
+            picture.transform(transforms)
+            record |= panoptic_targets(as_numbers(picture.read()), record["segments_info"])
             return record
         if sem_seg is not None:
             record["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
         annotations = record.pop("annotations", None)
         if self.is_train and annotations is not None:
-            record["annotations"] = [dict(annotation) for annotation in annotations]
-            self._transform_annotations(record, transforms, image.shape[:2])
+            kept = [dict(a) for a in annotations if not a.get("iscrowd", 0)]
+            record["instances"] = self._targets(kept, transforms, image.shape, augmented.shape)
         return record
 
-    def _read_sem_seg(self, record: dict[str, Any], places: np.ndarray | None) -> np.ndarray | None:
+    def _open_places(self, record: dict[str, Any]) -> Pixels:
+        places = open_places(record, self._opener)
+        # Read once where they are looked at, too.
+        return ArrayPixels(read_all(places)) if self._needs_sem_seg else places
+
+    def _open_sem_seg(self, record: dict[str, Any], places: Pixels | None) -> Pixels | None:
         """The classes that augmentations look at or move; those of segments follow from these."""
         if places is None:
-            return read_sem_seg(record) if "sem_seg_file_name" in record else None
-        if not self._needs_sem_seg:
-            return None
-        return sem_seg_of(as_numbers(places), record["segments_info"])
+            known = "sem_seg_file_name" in record
+            return open_sem_seg(record, self._opener) if known else None
+        return open_classes(places, record["segments_info"]) if self._needs_sem_seg else None
 
-    def _add_panoptic_targets(self, record: dict[str, Any], places: np.ndarray) -> None:
-        segments = record["segments_info"]
-        record["pan_seg"] = torch.from_numpy(places)
-        record["sem_seg"] = torch.from_numpy(sem_seg_of(places, segments).astype(np.int64))
-        record["instances"] = instances_of(places, segments)
-
-    def _transform_annotations(
-        self, record: dict[str, Any], transforms: T.TransformList, image_shape: tuple[int, int]
-    ) -> None:
-        annotations = [
-            detection_utils.transform_instance_annotations(annotation, transforms, image_shape)
-            for annotation in record.pop("annotations")
-            if not annotation.get("iscrowd", 0)
-        ]
-        for annotation in annotations:
-            if isinstance(annotation.get("segmentation"), np.ndarray):
-                # pycocotools decodes into memory that can't be written, which torch warns of.
-                annotation["segmentation"] = annotation["segmentation"].copy()
-        polygons = all(isinstance(a.get("segmentation"), list) for a in annotations)
-        instances = detection_utils.annotations_to_instances(
+    def _targets(
+        self,
+        annotations: list[dict[str, Any]],
+        transforms: T.TransformList,
+        shape: tuple[int, int],
+        new_shape: tuple[int, int],
+    ) -> Instances:
+        """What is left of annotations after transforms of their image; they may be changed."""
+        if not self.use_keypoint:
+            for annotation in annotations:
+                annotation.pop("keypoints", None)
+            instances = targets_by_map(
+                annotations, transforms, shape, recompute_boxes=self.recompute_boxes
+            )
+            if instances is not None:
+                return instances
+        return targets_one_by_one(
             annotations,
-            image_shape,
-            mask_format=self.instance_mask_format if polygons else "bitmask",
+            transforms,
+            new_shape,
+            recompute_boxes=self.recompute_boxes,
+            mask_format=self.instance_mask_format,
+            keypoint_hflip_indices=self.keypoint_hflip_indices,
         )
-        if self.recompute_boxes and instances.has("gt_masks"):
-            # What a crop leaves of an object can have a smaller box than what it leaves of its box.
-            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
-        record["instances"] = detection_utils.filter_empty_instances(instances)

@@ -14,50 +14,57 @@ A standard dict with panoptic ground truth has, besides what every dict has,
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from detectron2.structures import BoxMode
 
+from segtron.data.file_encoding import FileEncoding, Opener, open_file
 from segtron.data.id_map import encode_segments, measure_segments, replace_ids
-from segtron.data.panoptic_png import read_panoptic_png
-from segtron.data.sem_seg import IGNORED, check_label_size
+from segtron.data.image_io import COLOR_CODES, Decoder
+from segtron.data.panoptic_png import segment_ids
+from segtron.data.pixels import Pixels, Window, read_all, whole
+from segtron.data.sem_seg import IGNORED, LabelEncoding, check_label_size
 from segtron.errors import UserError
 
 VOID = 0  # the id of pixels without a segment
 
 
-class PanSegEncoding(Protocol):
+class PanSegEncoding(FileEncoding):
     """How a file stands for segments."""
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """Read a map of segments.
+    @abstractmethod
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
+        """The segments of pixels; see `FileEncoding`.
 
         Returns:
             (H, W) int32: segment ids, `VOID` where there is no segment.
-
-        Raises:
-            UserError: the file is missing, unreadable or of another kind.
         """
 
 
 @dataclass(frozen=True)
-class ColorIds:
+class ColorIds(PanSegEncoding):
     """Panoptic PNGs, whose colours are ids."""
 
-    def read(self, path: str | Path) -> np.ndarray:
+    @property
+    def decoder(self) -> Decoder:
+        """See `FileEncoding`."""
+        return COLOR_CODES
+
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
         """See `PanSegEncoding`."""
-        return read_panoptic_png(path)
+        return segment_ids(pixels)
 
 
 COLOR_IDS = ColorIds()
 
 
 @dataclass(frozen=True)
-class SegmentClasses:
+class SegmentClasses(LabelEncoding):
     """A map of segments as a label file (`segtron.data.sem_seg.LabelEncoding`) of one image.
 
     Attributes:
@@ -70,9 +77,14 @@ class SegmentClasses:
     classes: tuple[int, ...]
     encoding: PanSegEncoding = COLOR_IDS
 
-    def read(self, path: str | Path) -> np.ndarray:
+    @property
+    def decoder(self) -> Decoder:
+        """See `FileEncoding`."""
+        return self.encoding.decoder
+
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
         """See `LabelEncoding`."""
-        ids = self.encoding.read(path)
+        ids = self.encoding.decode(pixels, path)
         present = measure_segments(ids).ids
         _check_listed(path, present[present != VOID], self.ids)
         return replace_ids(
@@ -92,6 +104,47 @@ def segment_classes(
     )
 
 
+@dataclass(frozen=True)
+class _CheckedSegments:
+    """A map of segments that agrees with a standard dict."""
+
+    ids: Pixels
+    record: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `Pixels`."""
+        return self.ids.shape
+
+    def read(self, window: Window) -> np.ndarray:
+        """See `Pixels`."""
+        ids = self.ids.read(window)
+        _check_segments(ids, self.record, is_whole=window == whole(self.shape))
+        return ids
+
+
+def open_pan_seg(record: Mapping[str, Any], opener: Opener = open_file) -> Pixels:
+    """Open the map of segments of a standard dict.
+
+    Args:
+        record: a standard dict with panoptic ground truth.
+        opener: opens files.
+
+    Returns:
+        (height, width) int32: the ids of `segments_info`, `VOID` elsewhere. What is read is checked
+        against `segments_info`: all of it if it is the whole map; else that all segments are listed
+        and none has more pixels than its area.
+
+    Raises:
+        UserError: the file is missing, unreadable or of another size than the image; and when it is
+            read, the map disagrees with `segments_info`.
+    """
+    path = record["pan_seg_file_name"]
+    ids = record.get("pan_seg_encoding", COLOR_IDS).open(path, opener)
+    check_label_size(path, ids.shape, record)
+    return _CheckedSegments(ids, record)
+
+
 def read_pan_seg(record: Mapping[str, Any]) -> np.ndarray:
     """Read the map of segments of a standard dict.
 
@@ -102,26 +155,30 @@ def read_pan_seg(record: Mapping[str, Any]) -> np.ndarray:
         UserError: the file is missing, unreadable, of another size than the image, or disagrees
             with `segments_info` on ids or areas.
     """
+    return read_all(open_pan_seg(record))
+
+
+def _check_segments(ids: np.ndarray, record: Mapping[str, Any], *, is_whole: bool) -> None:
     path = record["pan_seg_file_name"]
-    ids = record.get("pan_seg_encoding", COLOR_IDS).read(path)
-    check_label_size(path, ids.shape, record)
     measures = measure_segments(ids)
     areas = dict(zip(measures.ids.tolist(), measures.areas.tolist(), strict=True))
     areas.pop(VOID, None)
     segments = {segment["id"]: segment for segment in record["segments_info"]}
     _check_listed(path, areas, segments)
     for segment_id, segment in segments.items():
-        if segment_id not in areas:
+        found = areas.get(segment_id, 0)
+        if is_whole and not found:
             raise UserError(
                 f"label file {path} has no pixel of segment {segment_id}, which its segments_info "
                 "lists; write both from the same annotation"
             )
-        if segment.get("area", areas[segment_id]) != areas[segment_id]:
+        area = segment.get("area", found)
+        agrees = found == area if is_whole else found <= area
+        if not agrees:
             raise UserError(
-                f"label file {path}: segment {segment_id} has {areas[segment_id]} pixels, but the "
-                f"area {segment['area']} in segments_info; write both from the same annotation"
+                f"label file {path}: segment {segment_id} has {found} pixels, but the area {area} "
+                "in segments_info; write both from the same annotation"
             )
-    return ids
 
 
 def _check_listed(path: str | Path, present: Iterable[int], listed: Sequence[int]) -> None:

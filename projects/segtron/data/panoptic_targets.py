@@ -1,86 +1,107 @@
-"""What a model learns from a map of segments, made of the map once it is augmented.
-
-One map carries instances, classes and segments, so one map is all that augmentations have to move,
-however many instances there are. In it a segment goes by its place in `segments_info`, counted from
-1; 0 is void.
-"""
+"""What a model learns from a map of segments, made of the map once it is augmented."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from detectron2.structures import BitMasks, Boxes, Instances
 
-from segtron.data.id_map import measure_segments, replace_ids
-from segtron.data.panoptic import read_pan_seg
+from segtron.data.file_encoding import Opener, open_file
+from segtron.data.id_map import replace_ids
+from segtron.data.panoptic import open_pan_seg
+from segtron.data.pixels import Pixels, Window
+from segtron.data.place_map import MOST_IN_A_BYTE, as_bytes, as_numbers, instances_of, look_up
 from segtron.data.sem_seg import IGNORED
 
+SegmentsInfo = Sequence[Mapping[str, Any]]
 
-def read_places(record: Mapping[str, Any]) -> np.ndarray:
-    """Read a standard dict's map of segments in a form that every transform takes.
 
-    Returns:
-        (H, W) uint8 with up to 255 segments; else (H, W, 3) uint8, the place's three bytes, lowest
-        first: Detectron2 resizes wider integers by other rules than bytes.
+@dataclass(frozen=True)
+class _SegmentPlaces:
+    """A map of segments as a map of their places in `segments_info` (`segtron.data.place_map`)."""
+
+    ids: Pixels
+    segments_info: SegmentsInfo
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `Pixels`."""
+        return self.ids.shape
+
+    def read(self, window: Window) -> np.ndarray:
+        """See `Pixels`; in bytes."""
+        ids = np.array([segment["id"] for segment in self.segments_info], np.int64)
+        fits = len(ids) <= MOST_IN_A_BYTE
+        places = np.arange(1, len(ids) + 1, dtype=np.uint8 if fits else np.int32)
+        return as_bytes(replace_ids(self.ids.read(window), ids, places, default=0))
+
+
+@dataclass(frozen=True)
+class _SegmentClasses:
+    """The classes of segments, of a map of their places."""
+
+    places: Pixels
+    segments_info: SegmentsInfo
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """See `Pixels`."""
+        return self.places.shape
+
+    def read(self, window: Window) -> np.ndarray:
+        """See `Pixels`; (h, w) uint8."""
+        return sem_seg_of(as_numbers(self.places.read(window)), self.segments_info)
+
+
+def open_places(record: Mapping[str, Any], opener: Opener = open_file) -> Pixels:
+    """Open a standard dict's map of segments as a map of places (`segtron.data.place_map`).
 
     Raises:
-        UserError: see `read_pan_seg`.
+        UserError: see `open_pan_seg`.
     """
-    ids = np.array([segment["id"] for segment in record["segments_info"]], np.int64)
-    places = replace_ids(read_pan_seg(record), ids, np.arange(1, len(ids) + 1), default=0)
-    if len(ids) <= 255:
-        return places.astype(np.uint8)
-    return np.stack([places & 255, places >> 8 & 255, places >> 16], axis=2).astype(np.uint8)
+    return _SegmentPlaces(open_pan_seg(record, opener), record["segments_info"])
 
 
-def as_numbers(places: np.ndarray) -> np.ndarray:
-    """The places that `read_places` wrote, transformed or not, as numbers.
-
-    Returns:
-        (H, W) int64.
-    """
-    if places.ndim == 2:
-        return places.astype(np.int64)
-    low, middle, high = np.moveaxis(places.astype(np.int64), 2, 0)
-    return low | middle << 8 | high << 16
+def open_classes(places: Pixels, segments_info: SegmentsInfo) -> Pixels:
+    """The classes of the pixels of a map of places; see `sem_seg_of`."""
+    return _SegmentClasses(places, segments_info)
 
 
-def sem_seg_of(places: np.ndarray, segments_info: Sequence[Mapping[str, Any]]) -> np.ndarray:
+def sem_seg_of(places: np.ndarray, segments_info: SegmentsInfo) -> np.ndarray:
     """The class of each pixel.
 
     Args:
-        places: (H, W) int64.
+        places: (H, W) uint8 or int32.
         segments_info: of the image.
 
     Returns:
         (H, W) uint8: 0 to K - 1, or `IGNORED` in void.
     """
     classes = [IGNORED, *(segment["category_id"] for segment in segments_info)]
-    return np.array(classes, np.uint8)[places]
+    return look_up(places, np.array(classes, np.uint8))
 
 
-def instances_of(places: np.ndarray, segments_info: Sequence[Mapping[str, Any]]) -> Instances:
-    """The things that are left in a map, without crowds.
+def panoptic_targets(places: np.ndarray, segments_info: SegmentsInfo) -> dict[str, Any]:
+    """All that a model can learn from a map of places.
 
     Args:
-        places: (H, W) int64.
+        places: (H, W) uint8 or int32.
         segments_info: of the image.
 
     Returns:
-        With `gt_boxes`, tight, `gt_classes` (0 to T - 1) and `gt_masks`.
+        `pan_seg`, the places, and `sem_seg`, the classes, (H, W) int64; and `instances` with
+        `gt_boxes`, tight, `gt_classes` (0 to T - 1) and `gt_masks`: of the things that are left,
+        without crowds.
     """
-    measures = measure_segments(places)
-    is_learnt = np.array(
-        [False, *(segment["isthing"] and not segment["iscrowd"] for segment in segments_info)]
-    )
-    kept = is_learnt[measures.ids]
-    numbers = measures.ids[kept]
-    classes = [segments_info[number - 1]["thing_category_id"] for number in numbers]
-    instances = Instances(places.shape)
-    instances.gt_boxes = Boxes(torch.from_numpy(measures.boxes[kept].astype(np.float32)))
-    instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
-    instances.gt_masks = BitMasks(torch.from_numpy(places == numbers[:, None, None]))
-    return instances
+    classes = [-1] + [
+        segment["thing_category_id"] if segment["isthing"] and not segment["iscrowd"] else -1
+        for segment in segments_info
+    ]
+    return {
+        "pan_seg": torch.from_numpy(places.astype(np.int64)),
+        "sem_seg": torch.from_numpy(sem_seg_of(places, segments_info).astype(np.int64)),
+        "instances": instances_of(places, np.array(classes, np.int64))[0],
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # No picture has so many pixels; with more, sums could leave the range of int64.
@@ -12,10 +14,6 @@ _MOST_CHARACTERS = 12
 
 def decode_run_lengths(counts: str | bytes) -> np.ndarray:
     """The runs that a text of COCO's compressed run lengths stands for.
-
-    A number has five bits a character, the lowest first, and bit 5 says that it goes on; bit 4 of
-    its last character is the sign. From the fourth on, numbers are differences to the one two
-    before (pycocotools' `rleToString`).
 
     Args:
         counts: the text.
@@ -28,13 +26,35 @@ def decode_run_lengths(counts: str | bytes) -> np.ndarray:
         ValueError: the text has another character, ends within a number, or has one that is too
             large.
     """
-    data = counts.encode("ascii") if isinstance(counts, str) else counts
-    codes = np.frombuffer(data, dtype=np.uint8) - np.uint8(48)
+    return decode_all_run_lengths([counts])[0]
+
+
+def decode_all_run_lengths(texts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """The runs that several texts of COCO's compressed run lengths stand for.
+
+    A number has five bits a character, the lowest first, and bit 5 says that it goes on; bit 4 of
+    its last character is the sign. From the fourth on, a text's numbers are differences to the one
+    two before (pycocotools' `rleToString`).
+
+    Args:
+        texts: the texts.
+
+    Returns:
+        (N,) int64, the runs of all texts, see `decode_run_lengths`; and (T,) int64, how many each
+        text has.
+
+    Raises:
+        ValueError: see `decode_run_lengths`.
+    """
+    data = [text.encode("ascii") if isinstance(text, str) else text for text in texts]
+    codes = np.frombuffer(b"".join(data), dtype=np.uint8) - np.uint8(48)
+    text_ends = np.cumsum([len(text) for text in data], dtype=np.int64)
     if not codes.size:
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int64), np.zeros(len(data), dtype=np.int64)
     last = np.flatnonzero(codes < 32)
     lengths = np.diff(last, prepend=-1)
-    if codes.max() >= 64 or codes[-1] >= 32 or lengths.max() > _MOST_CHARACTERS:
+    is_cut = (codes[text_ends[text_ends > 0] - 1] >= 32).any()
+    if codes.max() >= 64 or is_cut or lengths.max() > _MOST_CHARACTERS:
         raise ValueError("the text is no compressed run lengths")
     first = last - lengths + 1
     place = np.arange(codes.size) - np.repeat(first, lengths)
@@ -43,6 +63,21 @@ def decode_run_lengths(counts: str | bytes) -> np.ndarray:
     numbers[is_negative] -= 1 << (5 * lengths[is_negative])
     if np.abs(numbers).max() >= _LONGEST:
         raise ValueError("a run is longer than any picture")
-    for every_other in (numbers[1::2], numbers[2::2]):
-        np.cumsum(every_other, out=every_other)
-    return numbers
+    ends = np.searchsorted(last, text_ends)
+    counts = np.diff(ends, prepend=0)
+    _add_up(numbers, ends - counts, counts)
+    return numbers, counts
+
+
+def _add_up(numbers: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> None:
+    """Turn differences into the numbers, in place, text by text."""
+    place = np.arange(numbers.size) - np.repeat(starts, counts)
+    for first in (1, 2):
+        (chosen,) = np.nonzero((place >= first) & ((place - first) % 2 == 0))
+        sums = np.cumsum(numbers[chosen])
+        # What the sums were before each text began.
+        begins = place[chosen] == first
+        before = (sums - numbers[chosen])[begins]
+        numbers[chosen] = sums - np.repeat(
+            before, np.diff(np.flatnonzero(begins), append=chosen.size)
+        )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from segtron.data.image_io import read_colors, read_ids, read_indices
+from segtron.data.file_encoding import FileEncoding, Opener, open_file
+from segtron.data.image_io import COLORS, IDS, INDICES, Decoder
+from segtron.data.pixels import Pixels, read_all
 from segtron.errors import UserError
 
 IGNORED = 255
@@ -28,23 +31,23 @@ def is_color(value: Any) -> bool:
     )
 
 
-class LabelEncoding(Protocol):
+class LabelEncoding(FileEncoding):
     """How a label file stands for classes."""
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """Read a label file.
+    @abstractmethod
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
+        """The classes of pixels; see `FileEncoding`.
 
         Returns:
             (H, W) uint8: class 0 to K - 1, or `IGNORED`.
 
         Raises:
-            UserError: the file is missing, unreadable or of another kind, or has a value or colour
-                that is neither a class nor ignored: names the file and the value.
+            UserError: a value or colour is neither a class nor ignored.
         """
 
 
 @dataclass(frozen=True)
-class IdEncoding:
+class IdEncoding(LabelEncoding):
     """Label files whose pixels are ids.
 
     Attributes:
@@ -57,9 +60,14 @@ class IdEncoding:
     ignored: tuple[int, ...] = (IGNORED,)
     indexed: bool = False
 
-    def read(self, path: str | Path) -> np.ndarray:
+    @property
+    def decoder(self) -> Decoder:
+        """See `FileEncoding`."""
+        return INDICES if self.indexed else IDS
+
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
         """See `LabelEncoding`."""
-        ids = read_indices(path) if self.indexed else read_ids(path)
+        ids = pixels
         class_of, known = _id_tables(self.values, self.ignored)
         strange = ~known[ids]
         if strange.any():
@@ -72,7 +80,7 @@ class IdEncoding:
 
 
 @dataclass(frozen=True)
-class ColorEncoding:
+class ColorEncoding(LabelEncoding):
     """Label files that are pictures, one colour a class.
 
     Attributes:
@@ -83,15 +91,20 @@ class ColorEncoding:
     colors: tuple[Color, ...]
     ignored: tuple[Color, ...] = ()
 
-    def read(self, path: str | Path) -> np.ndarray:
+    @property
+    def decoder(self) -> Decoder:
+        """See `FileEncoding`."""
+        return COLORS
+
+    def decode(self, pixels: np.ndarray, path: str | Path) -> np.ndarray:
         """See `LabelEncoding`."""
         codes, classes = _color_table(self.colors, self.ignored)
-        red, green, blue = np.moveaxis(read_colors(path).astype(np.uint32), 2, 0)
-        pixels = (red << 16) | (green << 8) | blue
-        place = np.searchsorted(codes, pixels).clip(max=len(codes) - 1)
-        strange = codes[place] != pixels
+        red, green, blue = np.moveaxis(pixels.astype(np.uint32), 2, 0)
+        colors = (red << 16) | (green << 8) | blue
+        place = np.searchsorted(codes, colors).clip(max=len(codes) - 1)
+        strange = codes[place] != colors
         if strange.any():
-            code = int(pixels[strange][0])
+            code = int(colors[strange][0])
             raise UserError(
                 f"label file {path} has the colour {[code >> 16, code >> 8 & 255, code & 255]}, "
                 "which is neither in 'palette' nor in 'ignore'; correct the file (was it saved as "
@@ -132,23 +145,34 @@ def _ranges(values: tuple[int, ...]) -> str:
 _AS_THEY_ARE = IdEncoding(values=tuple(range(MAX_CLASSES)))
 
 
-def read_sem_seg(record: Mapping[str, Any]) -> np.ndarray:
-    """Read the semantic ground truth of a standard dict.
+def open_sem_seg(record: Mapping[str, Any], opener: Opener = open_file) -> Pixels:
+    """Open the semantic ground truth of a standard dict.
 
     Args:
         record: with `sem_seg_file_name`, `height` and `width`; `sem_seg_encoding` says how the
             file's values map to classes. Without it they are the classes, 255 is ignored.
+        opener: opens files.
+
+    Returns:
+        (height, width) uint8: class 0 to K - 1, or `IGNORED`. What is no class is found when it is
+        read.
+
+    Raises:
+        UserError: see `LabelEncoding`; or the file has another size than the image.
+    """
+    path = record["sem_seg_file_name"]
+    classes = record.get("sem_seg_encoding", _AS_THEY_ARE).open(path, opener)
+    check_label_size(path, classes.shape, record)
+    return classes
+
+
+def read_sem_seg(record: Mapping[str, Any]) -> np.ndarray:
+    """Read the semantic ground truth of a standard dict, see `open_sem_seg`.
 
     Returns:
         (height, width) uint8: class 0 to K - 1, or `IGNORED`.
-
-    Raises:
-        UserError: see `LabelEncoding.read`; or the file has another size than the image.
     """
-    path = record["sem_seg_file_name"]
-    classes = record.get("sem_seg_encoding", _AS_THEY_ARE).read(path)
-    check_label_size(path, classes.shape, record)
-    return classes
+    return read_all(open_sem_seg(record))
 
 
 def check_label_size(

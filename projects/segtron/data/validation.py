@@ -9,8 +9,9 @@ import torch.utils.data
 from detectron2.config import CfgNode
 from detectron2.data.samplers import InferenceSampler
 
+from segtron.data.augmentations import build_augmentations
 from segtron.data.loaders import NEEDED, leaves_out_empty, load_dataset_dicts
-from segtron.data.mapper import SegmentationMapper, build_augmentations
+from segtron.data.mapper import SegmentationMapper
 from segtron.data.watched_loader import MappedRecords, WatchedLoader
 
 logger = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ on, and PyTorch knows only its number.
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -240,6 +241,9 @@ def _explain_deaths_of_children() -> None:
 
 
 def _prepare_worker(worker: int) -> None:
+    # Else each collection of garbage would write into all objects of the main process, and so end
+    # the sharing of their memory.
+    gc.freeze()
     # PyTorch limits its own threads. OpenCV would start as many as there are cores in each process.
     cv2.setNumThreads(1)
     # Ctrl-C, and what `timeout`, systemd or Slurm send, reaches all processes of a job. What comes

@@ -1,0 +1,236 @@
+"""PNGs of which a window is decoded: what lies below it and to its right is not.
+
+A PNG's rows are compressed all together, so that none can be read without those above. But to
+decompress them takes only a third of the time of decoding; the rest goes into undoing the filter of
+each row, which looks at the pixels to the left and in the row above. Some filters look to the left
+only, so a row that has one of these is as good a start as the first row.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from zlib_ng import zlib_ng  # both its check sums and its decompression are faster than zlib's
+
+from segtron.data.pixels import Window
+
+GREY, COLOUR, PALETTE = 0, 2, 3
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# PNG's filters from this one on (Up, Average, Paeth) build a row on the one above.
+_FIRST_FILTER_LOOKING_UP = 2
+# Chunks that change nothing about the pixels as they are read here. All others may: an orientation,
+# an animation, or what is not known.
+_HARMLESS = {
+    b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT",
+    b"bKGD", b"hIST", b"pHYs", b"sPLT", b"tIME", b"cICP",
+}  # fmt: skip
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+# Texts that can hold an orientation.
+_TURNING_TEXTS = (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp")
+# Bytes that are decompressed at a time: few calls, and no memory that has to be new each time.
+_PIECE = 2**18
+# The share of a picture from which on leaving out the rest doesn't pay.
+_MOST = 0.8
+_LARGEST_BLOCK = 2**16 - 1  # bytes that are stored without compression at a time
+
+
+class _Scratch(threading.local):
+    """Memory of a thread for what is in between, since new memory takes as long as the work in it.
+
+    It stays as large as the largest picture needed it.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, np.ndarray] = {}
+
+    def get(self, name: str, size: int) -> np.ndarray:
+        """(size,) uint8 with anything in it, the same memory for the same name."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[name] = np.empty(size, np.uint8)
+        return buffer[:size]
+
+
+_scratch = _Scratch()
+
+
+class Png(NamedTuple):
+    """A whole and plain PNG: its check sums are right, and it is neither interlaced nor turned.
+
+    Attributes:
+        shape: height and width.
+        depth: bits a channel, 8 or 16.
+        colour_type: `GREY`, `COLOUR` (RGB) or `PALETTE`.
+        rows: what is compressed.
+    """
+
+    shape: tuple[int, int]
+    depth: int
+    colour_type: int
+    rows: Sequence[memoryview]
+
+    def decode(self, window: Window, mode: int) -> np.ndarray | None:
+        """Decode a window.
+
+        Args:
+            window: which one.
+            mode: OpenCV's, such as cv2.IMREAD_COLOR.
+
+        Returns:
+            (h, w) or (h, w, 3), a view of some more pixels; None where the file has fewer rows than
+            it says, or rows that can't be decoded. Of palettes the indices, in a mode for greys.
+        """
+        unfiltered = (window.bottom - window.top) * window.right
+        if unfiltered > _MOST * self.shape[0] * self.shape[1]:
+            decoded = _decode(_compressed(self._header(*self.shape), self.rows), mode)
+            return None if decoded is None else window.of(decoded)
+        pixel_size = (3 if self.colour_type == COLOUR else 1) * self.depth // 8
+        # Before each row is a byte that says which filter it has.
+        row_size, wanted = 1 + self.shape[1] * pixel_size, 1 + window.right * pixel_size
+        content = _scratch.get("rows", window.bottom * row_size)
+        if wanted > _LARGEST_BLOCK or not self._decompress(content):
+            return None
+        rows = content.reshape(window.bottom, row_size)
+        (starts,) = np.nonzero(rows[: window.top + 1, 0] < _FIRST_FILTER_LOOKING_UP)
+        top = int(starts[-1]) if starts.size else 0
+        header = self._header(window.bottom - top, window.right)
+        decoded = _decode(_stored(header, rows[top:, :wanted]), mode)
+        return None if decoded is None else decoded[window.top - top :, window.left :]
+
+    def _header(self, height: int, width: int) -> bytes:
+        """The first chunk of a PNG like this one."""
+        # Indices are stored as greys are. Told of the palette, OpenCV would give its colours.
+        kind = COLOUR if self.colour_type == COLOUR else GREY
+        return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, self.depth, kind, 0, 0, 0))
+
+    def _decompress(self, content: np.ndarray) -> bool:
+        """Fill an array with the first rows; whether there are so many."""
+        data = memoryview(b"".join(self.rows))
+        decompressor, position = zlib_ng.decompressobj(), 0
+        try:
+            for start in range(0, len(data), _PIECE):
+                piece = decompressor.decompress(
+                    data[start : start + _PIECE], content.size - position
+                )
+                content[position : position + len(piece)] = np.frombuffer(piece, np.uint8)
+                position += len(piece)
+                if position == content.size:
+                    return True
+        except zlib_ng.error:
+            pass
+        return False
+
+
+def _decode(content: np.ndarray, mode: int) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(content, mode)
+    except cv2.error:
+        return None
+
+
+def _compressed(header: bytes, rows: Sequence[memoryview]) -> np.ndarray:
+    """A PNG of compressed rows and nothing else."""
+    return _bytes(_SIGNATURE, header, _chunk(b"IDAT", b"".join(rows)), _chunk(b"IEND", b""))
+
+
+def _stored(header: bytes, rows: np.ndarray) -> np.ndarray:
+    """A PNG of filtered rows, without compression.
+
+    Args:
+        header: its first chunk.
+        rows: (R, N) uint8.
+    """
+    number, size = rows.shape
+    a_block = _LARGEST_BLOCK // size  # rows
+    num_blocks = -(-number // a_block)
+    length = 2 + 5 * num_blocks + rows.size + 4
+    start = len(_SIGNATURE) + len(header) + 8
+    content = _scratch.get("stored", start + length + 4 + 12)
+    content[: start - 8] = _bytes(_SIGNATURE, header)
+    content[start - 8 : start + 2] = _bytes(struct.pack(">I", length), b"IDAT", b"\x78\x01")
+    position, check_sum = start + 2, 1
+    for first in range(0, number, a_block):
+        block = rows[first : first + a_block]
+        is_last = first + a_block >= number
+        head = struct.pack("<BHH", is_last, block.size, block.size ^ 0xFFFF)
+        content[position : position + 5] = _bytes(head)
+        data = content[position + 5 : position + 5 + block.size]
+        data.reshape(block.shape)[:] = block
+        check_sum = zlib_ng.adler32(data, check_sum)
+        position += 5 + block.size
+    content[position : position + 4] = _bytes(struct.pack(">I", check_sum))
+    check_sum = zlib_ng.crc32(content[start - 4 : position + 4])
+    content[position + 4 :] = _bytes(struct.pack(">I", check_sum), _chunk(b"IEND", b""))
+    return content
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    content = kind + data
+    return struct.pack(">I", len(data)) + content + struct.pack(">I", zlib_ng.crc32(content))
+
+
+def _bytes(*parts: bytes) -> np.ndarray:
+    return np.frombuffer(b"".join(parts), np.uint8)
+
+
+def open_png(path: str | Path, max_pixels: int) -> Png | None:
+    """Read a PNG's file and make sure that it is whole, without decoding it.
+
+    Args:
+        path: a file.
+        max_pixels: that it may have.
+
+    Returns:
+        None where the file is missing, damaged, too large, no PNG, or of a kind that is not read
+        here; Pillow then knows what to make of it.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        return None
+    header, rows = None, []
+    for kind, data in _chunks(content):
+        if kind == b"IHDR" and header is None and len(data) == 13:
+            header = struct.unpack(">IIBBBBB", data)
+        elif header is None or not _is_harmless(kind, data):
+            return None
+        elif kind == b"IDAT":
+            rows.append(data)
+        elif kind == b"IEND":
+            width, height, depth, colour_type, *methods = header
+            is_known = depth == 8 and colour_type in (GREY, COLOUR, PALETTE)
+            is_known = is_known or (depth == 16 and colour_type == GREY)
+            if any(methods) or not is_known or not 0 < width * height <= max_pixels:
+                return None
+            return Png((height, width), depth, colour_type, rows)
+    return None
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """The chunks of a PNG, as long as their lengths and check sums are right."""
+    if not content.startswith(_SIGNATURE):
+        return
+    view = memoryview(content)
+    position = len(_SIGNATURE)
+    while position + 12 <= len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        end = position + 8 + length
+        if end + 4 > len(content):
+            return
+        (check_sum,) = struct.unpack_from(">I", content, end)
+        if zlib_ng.crc32(view[position + 4 : end]) != check_sum:
+            return
+        yield content[position + 4 : position + 8], view[position + 8 : end]
+        position = end + 4
+
+
+def _is_harmless(kind: bytes, data: memoryview) -> bool:
+    if kind in _TEXTS:
+        return not bytes(data[:40]).startswith(_TURNING_TEXTS)
+    return kind in _HARMLESS
