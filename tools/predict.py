@@ -21,6 +21,7 @@ from segtron.inference import (
     predict_files,
     refuse_existing,
 )
+from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import choose_weights
 
 
@@ -84,6 +85,7 @@ def main() -> None:
     """Predict what the command line names."""
     args = parse_args()
     setup_logger(name="segtron")
+    keep_freed_memory()
     images = find_images(args.input, skip=args.output)
     opts = [*args.opts, *(("MODEL.WEIGHTS", args.weights) if args.weights else ())]
     cfg = load_config(args.config_file, opts)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from segtron.config import get_default_config
-from segtron.modeling.semantic_inference import AveragingSegmentor, prepare_for_inference
+from segtron.modeling.semantic_inference import AveragingSegmentor
 
 
 class Toy(nn.Module):
@@ -100,11 +100,6 @@ def cfg() -> CfgNode:
     return cfg
 
 
-def test_what_is_not_asked_for_is_not_done(cfg):
-    model = Toy(of_each_pixel)
-    assert prepare_for_inference(cfg, model) is model
-
-
 @pytest.mark.parametrize(
     ("windows", "scales", "expected"),
     [
@@ -116,8 +111,9 @@ def test_what_is_not_asked_for_is_not_done(cfg):
 def test_what_the_config_asks_for(cfg, windows, scales, expected):
     cfg.TEST.SLIDING_WINDOW.ENABLED = windows
     cfg.TEST.AUG.ENABLED = scales
-    model = prepare_for_inference(cfg, Toy(of_each_pixel))
-    assert isinstance(model, AveragingSegmentor)
+    toy = Toy(of_each_pixel)
+    model = AveragingSegmentor(cfg, toy)
+    assert model.model is toy
     assert {name: getattr(model, name) for name in expected} == expected
 
 
@@ -320,7 +316,7 @@ def process_group():
 def test_the_model_of_several_processes_is_unwrapped(cfg, process_group):
     cfg.TEST.SLIDING_WINDOW.ENABLED = True
     toy = Toy(of_each_pixel)
-    model = prepare_for_inference(cfg, DistributedDataParallel(toy))
+    model = AveragingSegmentor(cfg, DistributedDataParallel(toy))
     assert model.model is toy
     close(predict(model, picture(9, 14)), plain(toy, picture(9, 14), 9, 14))
 

@@ -29,6 +29,7 @@ from segtron.engine.signals import leaving_on_notice
 from segtron.engine.trainer import Trainer
 from segtron.errors import UserError
 from segtron.files import remove_leftovers, replacing
+from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import (
     choose_weights,
     load_weights,
@@ -55,6 +56,7 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
     """
     if resume and eval_only:
         raise UserError("--resume goes on training and --eval-only does not train; choose one")
+    keep_freed_memory()
     _log_to_terminal()
     with leaving_on_notice(), _kept_log() as first_lines:
         cfg = _with_seed(load_config(config_file, opts), resume)

@@ -7,13 +7,22 @@ from collections.abc import Iterator
 
 import torch
 from detectron2.layers import Conv2d, FrozenBatchNorm2d
-from timm.layers import FrozenBatchNormAct2d
+from timm.layers import Conv2dSame, FrozenBatchNormAct2d
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from segtron.modeling.backbones.timm import TimmBackbone
 
-_BATCH_NORMS = (_BatchNorm, FrozenBatchNorm2d, FrozenBatchNormAct2d)
+# timm freezes by its own layer where there is an activation in it, else by torchvision's.
+_BATCH_NORMS = (
+    _BatchNorm,
+    FrozenBatchNorm2d,
+    FrozenBatchNormAct2d,
+    TorchvisionFrozenBatchNorm2d,
+)
+# Other kinds may make something else of their weights first, such as standardize them.
+_CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
 
 
 @torch.no_grad()
@@ -80,7 +89,7 @@ def _pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, str]]:
         if (
             isinstance(before, fx.Node)
             and before.op == "call_module"
-            and isinstance(modules[before.target], nn.Conv2d)
+            and type(modules[before.target]) in _CONVOLUTIONS
             and len(before.users) == 1
             and num_calls[before.target] == num_calls[node.target] == 1
         ):

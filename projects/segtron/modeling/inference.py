@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling.meta_arch.retinanet import RetinaNetHead
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers
 from torch import nn
@@ -16,7 +17,7 @@ from segtron.modeling.batch_norm_folding import fold_batch_norm
 from segtron.modeling.mask_pasting import use_paste_masks
 from segtron.modeling.precision import resolve_precision
 from segtron.modeling.roi_align import use_cell_roi_align
-from segtron.modeling.semantic_heads import FCNHead
+from segtron.modeling.semantic_heads import FCNHead, UNetHead
 from segtron.modeling.semantic_inference import AveragingSegmentor
 
 # Layers whose 16-bit weights autocast takes as they are.
@@ -67,9 +68,7 @@ def fast_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
     Returns:
         The copy, in evaluation mode; it can't be trained.
     """
-    # Without the gradients, of which an evaluation in the middle of a training finds some.
-    gradients = {id(p.grad): None for p in model.parameters() if p.grad is not None}
-    fast = copy.deepcopy(model, gradients).eval().requires_grad_(False)
+    fast = copy.deepcopy(model).eval().requires_grad_(False)
     fold_batch_norm(fast)
     fast.to(memory_format=torch.channels_last)
     device = next(fast.parameters()).device
@@ -81,8 +80,8 @@ def fast_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
         _keep_scores_in_float32(fast)
         _cast_weights(fast, precision)
         for part in fast.children():
-            part.forward = torch.autocast(device.type, precision)(part.forward)
-    return fast
+            _use_autocast(part, device, precision)
+    return fast.eval()  # new layers, too
 
 
 def _paste_masks_later(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -108,16 +107,25 @@ def _keep_scores_in_float32(model: nn.Module) -> None:
     """The last layers are cheap, and in 16 bits many of their outputs would be the same, so that
     they could not be told by rank."""
     for module in list(model.modules()):
-        if isinstance(module, FastRCNNOutputLayers):
+        if isinstance(module, FastRCNNOutputLayers | RetinaNetHead):
             module.cls_score = _InFloat32(module.cls_score)
             module.bbox_pred = _InFloat32(module.bbox_pred)
-        elif isinstance(module, SemSegFPNHead):
+        elif isinstance(module, SemSegFPNHead | UNetHead):
             module.predictor = _InFloat32(module.predictor)
         elif isinstance(module, FCNHead):
             # oneDNN is slow at transposed convolutions of each channel by itself in 16 bits, too.
             for layers in (module.scores, module.upsamplings):
                 for name, layer in list(layers.items()):
                     layers[name] = _InFloat32(layer)
+
+
+def _use_autocast(part: nn.Module, device: torch.device, precision: torch.dtype) -> None:
+    """By a class of its own. A `forward` of the module itself would refer back to it, so that the
+    weights of one copy after the other would wait for Python to look for such cycles.
+    """
+    kind = type(part)
+    forward = torch.autocast(device.type, precision)(kind.forward)
+    part.__class__ = type(kind.__name__, (kind,), {"forward": forward})
 
 
 def _cast_weights(model: nn.Module, precision: torch.dtype) -> None:

@@ -1,0 +1,25 @@
+"""How this process treats memory that it is done with."""
+
+from __future__ import annotations
+
+import ctypes
+
+# Of glibc's mallopt, see malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGEST = 2**30
+
+
+def keep_freed_memory() -> None:
+    """Keep freed memory for what comes next, where the C library is glibc; elsewhere do nothing.
+
+    glibc gives large blocks back to the system at once, and what a network's next layer needs comes
+    as new pages, each of which the kernel has to clear. On a virtual machine that can take longer
+    than the layer. The process stays as large as it ever was; call it in programs that compute on a
+    CPU, not in libraries.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # musl, macOS, Windows
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -1,0 +1,578 @@
+"""The fast copy of a model against the model: the same outputs, and the model as it was."""
+
+import copy
+import functools
+import gc
+import weakref
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ROIAlign
+from detectron2.modeling import SemanticSegmentor
+from detectron2.structures import pairwise_iou
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from segtron.config import get_default_config, load_config
+from segtron.modeling.build import build_model
+from segtron.modeling.inference import fast_copy, prepare_for_inference
+from segtron.modeling.mask_pasting import PastedMasks
+from segtron.modeling.roi_align import CellROIAlign
+from segtron.modeling.semantic_inference import AveragingSegmentor
+
+from ..conftest import TINY_MODEL
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+UNET_ENCODER = {
+    "BACKBONE": {"NAME": "UNetEncoder"},
+    "UNET_ENCODER": {"CHANNELS": [8, 16, 24, 32], "NORM": "BN"},
+}
+SEMANTIC = {"META_ARCHITECTURE": "SemanticSegmentor"}
+PANOPTIC = {"META_ARCHITECTURE": "UnifiedPanopticFPN"}
+CLASSES = {"NUM_CLASSES": 6, "THING_CLASSES": [4, 1, 3], "CONVS_DIM": 8}
+
+
+def semantic_head(name: str, in_features: list[str], **options) -> dict[str, dict]:
+    norm = "" if name == "SemanticFPNHead" else "BN"
+    head = CLASSES | {"NAME": name, "IN_FEATURES": in_features, "NORM": norm} | options
+    return {"SEM_SEG_HEAD": head}
+
+
+RES3_TO_RES5 = ["res3", "res4", "res5"]
+P2_TO_P5 = ["p2", "p3", "p4", "p5"]
+ENCODED = ["enc2", "enc3", "enc4"]
+# All that configs/toytown has, other mask heads, and RetinaNet.
+MODELS = {
+    "mask_rcnn": {},
+    "mask_iou": {
+        "ROI_MASK_HEAD": {
+            "NAME": "InstanceMaskHead",
+            "MASK_IOU": {"ENABLED": True, "NUM_CONV": 1, "CONV_DIM": 8, "FC_DIM": 16},
+        }
+    },
+    "point_rend": {
+        "ROI_MASK_HEAD": {
+            "NAME": "PointRendHead",
+            "POINT_HEAD_ON": True,
+            "POOLER_TYPE": "",
+            "POOLER_RESOLUTION": 14,
+            "OUTPUT_SIDE_RESOLUTION": 7,
+            "FC_DIM": 16,
+            "IN_FEATURES": ["p2"],
+        },
+        "POINT_HEAD": {
+            "NUM_CLASSES": 3,
+            "FC_DIM": 16,
+            "SUBDIVISION_STEPS": 3,
+            "IN_FEATURES": ["p2"],
+        },
+    },
+    "retinanet": {
+        "META_ARCHITECTURE": "RetinaNet",
+        "BACKBONE": {"NAME": "build_retinanet_resnet_fpn_backbone"},
+        "FPN": {"IN_FEATURES": RES3_TO_RES5},
+        "RETINANET": {
+            "NUM_CLASSES": 3,
+            "NUM_CONVS": 1,
+            "IN_FEATURES": [f"p{i}" for i in range(3, 8)],
+        },
+    },
+    "panoptic_fpn": PANOPTIC | semantic_head("SemanticFPNHead", P2_TO_P5),
+    "panoptic_fcn": PANOPTIC | semantic_head("FCNHead", ["p3", "p4", "p5"]),
+    "panoptic_unet": PANOPTIC | semantic_head("UNetHead", P2_TO_P5, COMMON_STRIDE=4),
+    "semantic_fpn": SEMANTIC | semantic_head("SemanticFPNHead", P2_TO_P5),
+    "fcn": SEMANTIC | semantic_head("FCNHead", ["p3", "p4", "p5"]),
+    "unet": SEMANTIC
+    | UNET_ENCODER
+    | semantic_head("UNetHead", ["enc1", *ENCODED], COMMON_STRIDE=1),
+    "bottom_up": {
+        "META_ARCHITECTURE": "BottomUpPanoptic",
+        **UNET_ENCODER,
+        **semantic_head("UNetHead", ENCODED, COMMON_STRIDE=2),
+        "CENTER_HEAD": {"IN_FEATURES": ENCODED, "COMMON_STRIDE": 2, "CONVS_DIM": 8, "NORM": "BN"},
+        "BOTTOM_UP": {"STUFF_AREA_LIMIT": 4, "NMS_KERNEL": 9, "CENTER_THRESHOLD": 0.3, "TOP_K": 12},
+    },
+}
+# The last layers, by the ends of their names, and the standard deviation that their outputs get:
+# those of untrained layers are all alike.
+LAST_LAYERS = {
+    "objectness_logits": 2.0,
+    "anchor_deltas": 0.3,
+    "cls_score": 2.0,
+    "bbox_pred": 0.5,
+    "mask_head.predictor": 3.0,
+    "mask_iou_head.predictor": 0.2,
+    "coarse_head.prediction": 3.0,
+    "mask_head.point_head.predictor": 3.0,
+    "sem_seg_head.predictor": 2.0,
+    "scores.p3": 2.0,
+    "scores.p5": 2.0,
+    "center_predictor": 0.3,
+    "offset_predictor": 3.0,
+}
+
+
+def config(kind: str, **test) -> CfgNode:
+    model = copy.deepcopy(TINY_MODEL)
+    model["ROI_HEADS"] |= {"NUM_CLASSES": 3, "SCORE_THRESH_TEST": 0.05}
+    model["PANOPTIC_FPN"] = {
+        "COMBINE": {"INSTANCES_CONFIDENCE_THRESH": 0.2, "STUFF_AREA_LIMIT": 20}
+    }
+    cfg = get_default_config()
+    test = {"DETECTIONS_PER_IMAGE": 8, "PRECISION": "float32"} | test
+    cfg.merge_from_other_cfg(CfgNode({"MODEL": model, "TEST": test}))
+    cfg.merge_from_other_cfg(CfgNode({"MODEL": copy.deepcopy(MODELS[kind])}))
+    return cfg
+
+
+def batch() -> list[dict]:
+    """Two images of different sizes, smooth as photographs are."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = []
+    for height, width, size in ((64, 96, {}), (75, 61, {"height": 100, "width": 82})):
+        coarse = torch.rand(1, 3, 8, 10, generator=generator) * 255
+        image = nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
+        inputs.append({"image": image.clamp(0, 255).to(torch.uint8)} | size)
+    return inputs
+
+
+@torch.no_grad()
+def settle(model: nn.Module) -> None:
+    """Give batch norms the statistics of their inputs, and the last layers outputs that differ."""
+    handles, settled = [], set()
+
+    def take_statistics(norm, inputs):
+        var, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var + 0.01)
+
+    def spread(layer, inputs, output, std):
+        if layer in settled:
+            return None
+        settled.add(layer)
+        channels = output.transpose(0, 1).flatten(1)
+        means = channels.mean(dim=1)
+        scale = std / (channels - means[:, None]).std()
+        layer.weight.mul_(scale)
+        layer.bias.sub_(means).mul_(scale)
+        return layer(*inputs)
+
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm):
+            handles.append(module.register_forward_pre_hook(take_statistics))
+        for ending, std in LAST_LAYERS.items():
+            if name.endswith(ending):
+                nn.init.normal_(module.weight, std=0.1)
+                hook = functools.partial(spread, std=std)
+                handles.append(module.register_forward_hook(hook))
+    model.eval()(batch())
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.fixture(scope="module")
+def build():
+    """Gives a model by its kind; each is made once, and tests leave it as it is."""
+    models = {}
+
+    def get(kind: str) -> nn.Module:
+        if kind not in models:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                models[kind] = build_model(config(kind))
+                # As Detectron2 has them, which is what to compare with.
+                for module in models[kind].modules():
+                    if isinstance(module, CellROIAlign):
+                        module.__class__ = ROIAlign
+                settle(models[kind])
+        return models[kind]
+
+    return get
+
+
+@torch.no_grad()
+def predict(model: nn.Module) -> list[dict]:
+    return model(batch())
+
+
+def assert_equal_instances(result, expected) -> None:
+    """But for rounding."""
+    assert result.image_size == expected.image_size
+    assert set(result.get_fields()) == set(expected.get_fields())
+    assert len(result) == len(expected) > 0
+    assert torch.equal(result.pred_classes, expected.pred_classes)
+    for name in ("scores", "box_scores"):
+        if expected.has(name):
+            torch.testing.assert_close(result.get(name), expected.get(name), rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        result.pred_boxes.tensor, expected.pred_boxes.tensor, rtol=0, atol=1e-2
+    )
+    if not expected.has("pred_masks"):
+        return
+    assert result.pred_masks.dtype == torch.bool
+    assert result.pred_masks.shape == (len(result), *result.image_size)
+    assert 1e-3 < expected.pred_masks.float().mean() < 0.5
+    assert (result.pred_masks != expected.pred_masks).float().mean() < 1e-4
+
+
+def assert_equal(results: list[dict], expected: list[dict]) -> None:
+    """But for rounding."""
+    for ours, theirs in zip(results, expected, strict=True):
+        assert list(ours) == list(theirs)
+        if "sem_seg" in theirs:
+            assert ours["sem_seg"].dtype == torch.float32 and theirs["sem_seg"].std() > 1
+            torch.testing.assert_close(ours["sem_seg"], theirs["sem_seg"], rtol=0, atol=1e-3)
+        if "instances" in theirs:
+            assert_equal_instances(ours["instances"], theirs["instances"])
+        if "panoptic_seg" in theirs:
+            (ids, segments), (true_ids, true_segments) = (x["panoptic_seg"] for x in (ours, theirs))
+            assert ids.dtype == true_ids.dtype and (ids != true_ids).float().mean() < 1e-3
+            classes, true_classes = (
+                [segment["category_id"] for segment in found] for found in (segments, true_segments)
+            )
+            assert classes == true_classes and len(classes) > 3
+
+
+def categories(ids: torch.Tensor, segments: list[dict]) -> torch.Tensor:
+    """Of each pixel, -1 where there is none."""
+    table = torch.full((int(ids.max()) + 1,), -1)
+    for segment in segments:
+        table[segment["id"]] = segment["category_id"]
+    return table[ids.long()]
+
+
+def assert_close_instances(result, expected) -> None:
+    """Most have a counterpart of their class, place, score and shape."""
+    overlaps = pairwise_iou(expected.pred_boxes, result.pred_boxes)
+    overlaps *= expected.pred_classes[:, None] == result.pred_classes
+    best, index = overlaps.max(dim=1)
+    is_found = best > 0.7
+    assert is_found.float().mean() >= 0.75
+    result, expected = result[index[is_found]], expected[is_found]
+    assert result.scores.dtype == torch.float32 and result.pred_boxes.tensor.dtype == torch.float32
+    assert (result.scores - expected.scores).abs().max() < 0.05
+    if not expected.has("pred_masks"):
+        return
+    # Half of the pixels would differ by chance, and untrained masks are noise: where a box moves by
+    # the part of a pixel, so do they.
+    differing = (result.pred_masks != expected.pred_masks).sum()
+    assert differing < 0.35 * expected.pred_boxes.area().sum()
+
+
+def assert_close(results: list[dict], expected: list[dict]) -> None:
+    """As close as 8 bits let random weights be."""
+    for ours, theirs in zip(results, expected, strict=True):
+        assert list(ours) == list(theirs)
+        if "sem_seg" in theirs:
+            logits, true_logits = ours["sem_seg"], theirs["sem_seg"]
+            assert logits.dtype == torch.float32 and logits.shape == true_logits.shape
+            assert (logits - true_logits).abs().mean() < 0.1 * true_logits.std()
+            assert (logits.argmax(0) == true_logits.argmax(0)).float().mean() > 0.93
+            # In 16 bits one of a hundred pixels would have two such classes.
+            top = logits.topk(2, dim=0).values
+            assert (top[0] == top[1]).float().mean() < 1e-3
+        if "instances" in theirs:
+            assert_close_instances(ours["instances"], theirs["instances"])
+        if "panoptic_seg" in theirs:
+            same = categories(*ours["panoptic_seg"]) == categories(*theirs["panoptic_seg"])
+            assert same.float().mean() > 0.8
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_same_in_32_bits(build, kind):
+    model = build(kind)
+    fast = fast_copy(model, torch.float32)
+    assert type(fast) is type(model) and not fast.training
+    expected, result = predict(model), predict(fast)
+    assert_equal(result, expected)
+    assert_equal(predict(fast), result)  # nothing is left of the first time
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_close_in_16_bits(build, kind):
+    model = build(kind)
+    expected, result = predict(model), predict(fast_copy(model, torch.bfloat16))
+    assert_close(result, expected)
+    # It did compute otherwise.
+    for name in ("sem_seg", "instances"):
+        if name in expected[0]:
+            tensors = (x[0][name] for x in (result, expected))
+            first, second = (getattr(x, "scores", x) for x in tensors)
+            assert (first - second).abs().max() > 1e-4
+
+
+def test_a_config_of_toytown_on_a_network_of_timm():
+    opts = ["MODEL.DEVICE", "cpu", "MODEL.TIMM.PRETRAINED", "False", "MODEL.TIMM.NORM", "BN"]
+    opts += ["MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT", "20"]
+    opts += ["TEST.DETECTIONS_PER_IMAGE", "8", "TEST.PRECISION", "float32"]
+    cfg = load_config(CONFIGS / "toytown/panoptic_unet_lite0.yaml", opts)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model(cfg)
+        settle(model)
+    fast = prepare_for_inference(cfg, model)
+    assert not any(isinstance(m, _BatchNorm) for m in fast.backbone.bottom_up.network.modules())
+    assert_equal(predict(fast), predict(model))
+
+
+def test_what_a_copy_in_32_bits_is_made_of(build):
+    fast = fast_copy(build("mask_rcnn"), torch.float32)
+    types = Counter(type(module) for module in fast.modules())
+    assert types[CellROIAlign] == 8 and ROIAlign not in types
+    assert not any(issubclass(kind, _BatchNorm) for kind in types)
+    assert {p.dtype for p in fast.parameters()} == {torch.float32}
+    assert all(
+        p.is_contiguous(memory_format=torch.channels_last)
+        for p in fast.parameters()
+        if p.dim() == 4
+    )
+    found, _ = fast.roi_heads(*roi_inputs(fast))
+    assert type(found[0].pred_masks) is PastedMasks
+
+
+@torch.no_grad()
+def roi_inputs(model):
+    images = model.preprocess_image(batch())
+    features = model.backbone(images.tensor)
+    proposals, _ = model.proposal_generator(images, features, None)
+    return images, features, proposals
+
+
+def test_what_a_copy_in_16_bits_is_made_of(build):
+    fast = fast_copy(build("panoptic_fpn"), torch.bfloat16)
+    precise = {name for name, p in fast.named_parameters() if p.dtype == torch.float32}
+    assert precise == {
+        f"{layer}.layer.{parameter}"
+        for layer in (
+            "roi_heads.box_predictor.cls_score",
+            "roi_heads.box_predictor.bbox_pred",
+            "sem_seg_head.predictor",
+        )
+        for parameter in ("weight", "bias")
+    }
+    others = {p.dtype for name, p in fast.named_parameters() if name not in precise}
+    assert others == {torch.bfloat16}
+    _, features, proposals = roi_inputs(fast)
+    assert {feature.dtype for feature in features.values()} == {torch.bfloat16}
+    assert proposals[0].proposal_boxes.tensor.dtype == torch.float32
+    # Group norm has too few weights to matter.
+    unet = fast_copy(build_model(norm_of(config("unet"), "GN")), torch.bfloat16)
+    norms = [m for m in unet.modules() if isinstance(m, nn.GroupNorm)]
+    assert norms and {norm.weight.dtype for norm in norms} == {torch.float32}
+    assert len(predict(unet)) == 2
+
+
+def norm_of(cfg: CfgNode, norm: str) -> CfgNode:
+    cfg.MODEL.UNET_ENCODER.NORM = cfg.MODEL.SEM_SEG_HEAD.NORM = norm
+    return cfg
+
+
+def state_of(model: nn.Module) -> dict:
+    """All that a copy must leave as it is."""
+    return {
+        "weights": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        "places": {name: tensor.data_ptr() for name, tensor in model.state_dict().items()},
+        "gradients": {name: p.grad.clone() for name, p in model.named_parameters()},
+        "learns": {name: p.requires_grad for name, p in model.named_parameters()},
+        "modules": {name: type(module) for name, module in model.named_modules()},
+        "modes": {name: module.training for name, module in model.named_modules()},
+        "own": {name: set(vars(module)) for name, module in model.named_modules()},
+        "hooks": [len(module._forward_hooks) for module in model.modules()],
+    }
+
+
+def assert_same_state(after: dict, before: dict) -> None:
+    for part in ("weights", "gradients"):
+        assert list(after[part]) == list(before[part])
+        assert all(torch.equal(after[part][name], x) for name, x in before[part].items())
+    for part in ("places", "learns", "modules", "modes", "own", "hooks"):
+        assert after[part] == before[part], part
+
+
+@pytest.mark.parametrize("kind", ["point_rend", "panoptic_fcn", "bottom_up"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_model_stays_as_it_is(build, kind, precision):
+    # In the middle of a training, with a frozen part in evaluation mode.
+    model = copy.deepcopy(build(kind)).train()
+    model.backbone.eval()
+    for number, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(number % 3 > 0)
+        parameter.grad = torch.full_like(parameter, number)
+    before = state_of(model)
+    fast = fast_copy(model, precision)
+    predict(fast)
+    assert_same_state(state_of(model), before)
+    assert not any(module.training for module in fast.modules())
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    assert all(parameter.grad is None for parameter in fast.parameters())
+
+
+@pytest.mark.parametrize("kind", ["mask_iou", "panoptic_unet", "unet"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_later_changes_of_the_model_have_no_effect(build, kind, precision):
+    model = copy.deepcopy(build(kind))
+    fast = fast_copy(model, precision)
+    before = predict(fast)
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.fill_(0.01)
+    model.train()
+    assert_equal(predict(fast), before)
+
+
+def test_the_copy_of_a_model_that_forgets_activations(build):
+    cfg = config("unet")
+    cfg.MODEL.ACTIVATION_CHECKPOINTING = True
+    model = build_model(cfg)
+    model.load_state_dict(build("unet").state_dict())
+    fast = fast_copy(model, torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert_equal(predict(fast), predict(build("unet")))
+
+
+@pytest.mark.parametrize("kind", ["mask_rcnn", "point_rend", "mask_iou"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_images_in_which_nothing_is_found(build, kind, precision):
+    fast = fast_copy(build(kind), precision)
+    fast.roi_heads.box_predictor.test_score_thresh = 1.0
+    for output, size in zip(predict(fast), [(64, 96), (100, 82)], strict=True):
+        assert len(output["instances"]) == 0
+        assert output["instances"].pred_masks.shape == (0, *size)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_copy_is_gone_when_nobody_has_it(build, precision):
+    # Each evaluation of a training makes one.
+    fast = fast_copy(build("panoptic_fpn"), precision)
+    predict(fast)
+    parts = [weakref.ref(part) for part in fast.children()]
+    gc.collect()  # what the prediction left
+    gc.disable()
+    try:
+        del fast
+        assert [part() for part in parts] == [None] * len(parts)
+    finally:
+        gc.enable()
+
+
+def test_a_copy_of_a_copy(build):
+    first = fast_copy(build("panoptic_fpn"), torch.bfloat16)
+    second = copy.deepcopy(first)
+    before = predict(first)
+    for tensor in (*first.parameters(), *first.buffers()):
+        tensor.fill_(0.01)
+    assert_equal(predict(second), before)
+
+
+@torch.no_grad()
+def test_masks_of_the_same_boxes(build):
+    # As Detectron2's `inference` takes boxes; so nothing but the masks can differ.
+    model = build("mask_rcnn")
+    expected = model.inference(batch(), do_postprocess=False)
+    for precision, mean, flips in ((torch.float32, 1e-5, 1e-3), (torch.bfloat16, 0.01, 0.02)):
+        given = copy.deepcopy(expected)
+        for image in given:
+            image.remove("pred_masks")
+        fast = fast_copy(model, precision)
+        result = fast.inference(batch(), detected_instances=given, do_postprocess=False)
+        for ours, theirs in zip(result, expected, strict=True):
+            masks, true_masks = ours.pred_masks.float(), theirs.pred_masks
+            assert masks.shape == true_masks.shape == (8, 1, 28, 28)
+            assert (masks - true_masks).abs().mean() < mean < 0.1 < true_masks.std()
+            assert ((masks > 0.5) != (true_masks > 0.5)).float().mean() < flips
+
+
+class Toy(SemanticSegmentor):
+    """A model of one layer."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.layer = nn.Conv2d(3, 2, 1)
+
+    @property
+    def device(self) -> torch.device:
+        return self.layer.weight.device
+
+    def forward(self, batched_inputs):
+        outputs = []
+        for inputs in batched_inputs:
+            height, width = inputs["image"].shape[1:]
+            size = inputs.get("height", height), inputs.get("width", width)
+            logits = self.layer(inputs["image"][None].float())
+            outputs.append({"sem_seg": nn.functional.interpolate(logits, size)[0]})
+        return outputs
+
+
+@pytest.fixture
+def cfg() -> CfgNode:
+    cfg = get_default_config()
+    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
+    cfg.TEST.PRECISION = "float32"
+    cfg.TEST.SLIDING_WINDOW.SIZE = [8, 12]
+    cfg.TEST.SLIDING_WINDOW.STRIDE = [5, 7]
+    cfg.TEST.AUG.MIN_SIZES = [10, 20]
+    cfg.TEST.AUG.MAX_SIZE = 24
+    return cfg
+
+
+def test_a_copy_is_made_whatever_is_asked_for(cfg):
+    model = Toy()
+    fast = prepare_for_inference(cfg, model)
+    assert type(fast) is Toy and fast is not model and model.training and not fast.training
+    result, expected = predict(fast)[1]["sem_seg"], predict(model)[1]["sem_seg"]
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("key", ["SLIDING_WINDOW", "AUG"])
+def test_windows_and_scales_around_the_copy(cfg, key):
+    cfg.TEST[key].ENABLED = True
+    model = Toy()
+    averaging = prepare_for_inference(cfg, model)
+    assert type(averaging) is AveragingSegmentor and not averaging.training
+    assert averaging.window == ((8, 12) if key == "SLIDING_WINDOW" else None)
+    assert averaging.flip == (key == "AUG")
+    assert type(averaging.model) is Toy and averaging.model is not model and model.training
+    before = predict(averaging)[0]["sem_seg"]
+    nn.init.zeros_(model.layer.weight)
+    assert torch.equal(predict(averaging)[0]["sem_seg"], before)
+
+
+@pytest.mark.parametrize(
+    ("name", "able", "dtype"),
+    [
+        ("float32", True, torch.float32),
+        ("bfloat16", False, torch.bfloat16),
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+    ],
+)
+def test_the_precision_that_the_config_asks_for(build, monkeypatch, name, able, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able})
+    fast = prepare_for_inference(config("unet", PRECISION=name), build("unet"))
+    assert {m.weight.dtype for m in fast.backbone.modules() if isinstance(m, nn.Conv2d)} == {dtype}
+
+
+@pytest.fixture
+def process_group():
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_the_model_of_several_processes_is_unwrapped(build, process_group, windows):
+    model = copy.deepcopy(build("unet")).requires_grad_()
+    cfg = config("unet")
+    cfg.TEST.SLIDING_WINDOW.ENABLED = windows
+    cfg.TEST.SLIDING_WINDOW.SIZE = [1000, 1000]
+    fast = prepare_for_inference(cfg, DistributedDataParallel(model))
+    inner = fast.model if windows else fast
+    assert type(inner) is type(model) and inner is not model
+    assert_equal(predict(inner), predict(model))
