@@ -33,7 +33,10 @@ test: environment  ## run the tests
 soak: environment  ## kill a training 20 times, resume it, and compare to the last bit (10 minutes)
 	$(VENV_PYTHON) tests/soak.py
 
-bench: environment  ## time scoring against the official scorers (5 minutes)
+bench: environment  ## time all work against the programs that do the same (15 minutes)
+	$(VENV_PYTHON) tools/benchmark.py inference
+	$(VENV_PYTHON) tools/benchmark.py train
+	$(VENV_PYTHON) tools/benchmark.py data
 	$(VENV_PYTHON) tools/benchmark.py evaluate
 
 lint: environment  ## check the code's style

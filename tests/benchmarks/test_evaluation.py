@@ -134,8 +134,14 @@ def test_a_work_has_to_be_named(run_tool):
     assert "WORK" in stderr
 
 
-@pytest.mark.parametrize("work", [[], ["evaluate"]])
-def test_help_has_an_example(work, run_tool):
-    code, stdout, _ = run_tool(*work, "--help")
+def test_help_has_an_example(run_tool):
+    code, stdout, _ = run_tool("--help")
     assert code == 0
-    assert "Example:\n  python tools/benchmark.py evaluate" in stdout
+    assert "Example:\n  python tools/benchmark.py inference" in stdout
+
+
+@pytest.mark.parametrize("work", ["train", "inference", "data", "evaluate"])
+def test_help_of_a_work_has_an_example(work, run_tool):
+    code, stdout, _ = run_tool(work, "--help")
+    assert code == 0
+    assert f"Example:\n  python tools/benchmark.py {work}" in stdout
