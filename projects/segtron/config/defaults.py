@@ -309,9 +309,9 @@ def _add_solver(cfg: CfgNode) -> None:
 
 def _add_test(cfg: CfgNode) -> None:
     # What matrix products and convolutions are computed in when a model predicts, in a training's
-    # evaluations, too: "float32", "bfloat16", "float16" (GPUs only); or "auto": bfloat16 where the
-    # device has instructions for it, else float16 on a GPU and float32 on a CPU. Scores differ by
-    # some hundredths of a point.
+    # evaluations, too: "float32", "bfloat16", "float16" (slow on CPUs); or "auto": bfloat16 where
+    # the device has instructions for it, else float16 on a GPU and float32 on a CPU. Scores differ
+    # by a few tenths of a point at most (docs/performance.md).
     cfg.TEST.PRECISION = "auto"
     # Compute the losses on the sets of DATASETS.TEST, too, at each evaluation
     # (validation/total_loss, ...); it takes at most about as long as predicting the set.
