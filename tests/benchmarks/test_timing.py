@@ -4,7 +4,13 @@ import gc
 
 import pytest
 
-from segtron.benchmarks.timing import Run, Stopwatch, garbage_kept, median_seconds, time_pairs
+from segtron.benchmarks.timing import (
+    Run,
+    Stopwatch,
+    garbage_collected_between,
+    median_seconds,
+    time_pairs,
+)
 
 
 class Ways:
@@ -119,7 +125,7 @@ def test_garbage_is_collected_between_runs_only():
 
 def test_around_many_measurements_it_stays_so():
     ways = Ways([1.0] * 4, [1.0] * 2)
-    with garbage_kept():
+    with garbage_collected_between():
         time_pairs(ways.way("ours"), ways.way("theirs"), 1, agree)
         assert not gc.isenabled()
         median_seconds(ways.way("ours"), 1)

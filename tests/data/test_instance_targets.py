@@ -8,6 +8,7 @@ from typing import Any
 import detectron2.data.transforms as T
 import numpy as np
 import pytest
+from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 from detectron2.structures import BitMasks, BoxMode, Instances
 from pycocotools import mask as mask_util
@@ -54,6 +55,16 @@ def plain_mapper(cfg: Any) -> DatasetMapper:
     arguments = DatasetMapper.from_config(cfg, True)
     arguments["augmentations"] = augmentations.build_augmentations(cfg, True)
     return DatasetMapper(**arguments)
+
+
+def assert_draws_equal(record: dict[str, Any], cfg: CfgNode, number: int) -> None:
+    """Both mappers, with the same random numbers."""
+    ours, theirs = SegmentationMapper(cfg), plain_mapper(cfg)
+    for draw in range(number):
+        np.random.seed(draw)
+        found = ours(record)["instances"]
+        np.random.seed(draw)
+        assert_equal(found, theirs(record)["instances"])
 
 
 @pytest.mark.parametrize(
@@ -128,12 +139,7 @@ def test_many_small_instances(records: list[dict[str, Any]], count: int) -> None
         {"sizes": (29, 70, 150), "vertical": 0.5},
     ):
         cfg = config_of(settings)
-        ours, theirs = SegmentationMapper(cfg), plain_mapper(cfg)
-        for draw in range(4):
-            np.random.seed(draw)
-            found = ours(record)["instances"]
-            np.random.seed(draw)
-            assert_equal(found, theirs(record)["instances"])
+        assert_draws_equal(record, cfg, 4)
 
 
 def test_instances_that_share_pixels_go_one_by_one(records: list[dict[str, Any]]) -> None:
@@ -141,12 +147,7 @@ def test_instances_that_share_pixels_go_one_by_one(records: list[dict[str, Any]]
     first[20:60, 30:90] = second[50:80, 80:150] = True
     record = record_of(records[0]["file_name"], [first, second])
     cfg = config_of({"crop": ("absolute", [70, 120])})
-    ours, theirs = SegmentationMapper(cfg), plain_mapper(cfg)
-    for draw in range(10):
-        np.random.seed(draw)
-        found = ours(record)["instances"]
-        np.random.seed(draw)
-        assert_equal(found, theirs(record)["instances"])
+    assert_draws_equal(record, cfg, 10)
 
 
 def test_frames_with_crowds_only_or_nothing(records: list[dict[str, Any]]) -> None:

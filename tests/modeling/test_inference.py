@@ -25,6 +25,7 @@ from segtron.modeling.roi_align import CellROIAlign
 from segtron.modeling.semantic_inference import AveragingSegmentor
 
 from ..conftest import TINY_MODEL
+from .averaging import averaging_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 UNET_ENCODER = {
@@ -511,13 +512,8 @@ class Toy(SemanticSegmentor):
 
 @pytest.fixture
 def cfg() -> CfgNode:
-    cfg = get_default_config()
-    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
+    cfg = averaging_config()
     cfg.TEST.PRECISION = "float32"
-    cfg.TEST.SLIDING_WINDOW.SIZE = [8, 12]
-    cfg.TEST.SLIDING_WINDOW.STRIDE = [5, 7]
-    cfg.TEST.AUG.MIN_SIZES = [10, 20]
-    cfg.TEST.AUG.MAX_SIZE = 24
     return cfg
 
 

@@ -16,6 +16,8 @@ from torch.nn.parallel import DistributedDataParallel
 from segtron.config import get_default_config
 from segtron.modeling.semantic_inference import AveragingSegmentor
 
+from .averaging import averaging_config
+
 
 class Toy(nn.Module):
     """A semantic model of one function from an image, (C, H, W) float, to logits, (K, H, W).
@@ -91,13 +93,7 @@ def close(result, expected, atol=1e-6):
 
 @pytest.fixture
 def cfg() -> CfgNode:
-    cfg = get_default_config()
-    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
-    cfg.TEST.SLIDING_WINDOW.SIZE = [8, 12]
-    cfg.TEST.SLIDING_WINDOW.STRIDE = [5, 7]
-    cfg.TEST.AUG.MIN_SIZES = [10, 20]
-    cfg.TEST.AUG.MAX_SIZE = 24
-    return cfg
+    return averaging_config()
 
 
 @pytest.mark.parametrize(

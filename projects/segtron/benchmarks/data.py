@@ -36,7 +36,13 @@ from segtron.benchmarks.data_ways import (
 )
 from segtron.benchmarks.machine import describe_machine, one_core
 from segtron.benchmarks.report import Floor, Growth, Memory, Report, Row
-from segtron.benchmarks.timing import Run, Stopwatch, garbage_kept, median_seconds, time_pairs
+from segtron.benchmarks.timing import (
+    Run,
+    Stopwatch,
+    garbage_collected_between,
+    median_seconds,
+    time_pairs,
+)
 from segtron.data import cityscapes, record_cache
 
 INSTANCES = 20  # of a frame, at most
@@ -85,7 +91,7 @@ def measure_data(
         tempfile.TemporaryDirectory() as scratch,
         _cache_in(Path(scratch) / "user"),
         one_core(),
-        garbage_kept(),
+        garbage_collected_between(),
     ):
         frames = DataFrames(
             Path(scratch) / "frames", num_images, size=size, most_instances=INSTANCES, seed=seed

@@ -23,7 +23,7 @@ from segtron.benchmarks.machine import OtherPrograms, describe_machine, one_core
 from segtron.benchmarks.official import OfficialScorers, prepare_official_scorers
 from segtron.benchmarks.report import Report, Row
 from segtron.benchmarks.saved_frames import SavedFrames
-from segtron.benchmarks.timing import garbage_kept
+from segtron.benchmarks.timing import garbage_collected_between
 from segtron.benchmarks.ways import (
     LabelScorer,
     decoding,
@@ -95,7 +95,7 @@ def measure_evaluation(
             )
     with one_core():
         machine = describe_machine()
-    with tempfile.TemporaryDirectory() as folder, garbage_kept():
+    with tempfile.TemporaryDirectory() as folder, garbage_collected_between():
         scratch = Path(folder)
         frames = Frames(
             scratch / "frames",

@@ -34,7 +34,7 @@ from segtron.benchmarks.made_up_images import draw_images
 from segtron.benchmarks.merging import compare_merging
 from segtron.benchmarks.peak_memory import peak_bytes_of
 from segtron.benchmarks.report import Floor, Memory, Report, Row
-from segtron.benchmarks.timing import Run, garbage_kept, time_pairs
+from segtron.benchmarks.timing import Run, garbage_collected_between, time_pairs
 from segtron.benchmarks.torchvision_mask_rcnn import build_torchvision_mask_rcnn
 from segtron.benchmarks.variants import DETECTRON2, TORCHVISION, inference_variants
 from segtron.benchmarks.wall_clock import on_the_wall
@@ -100,7 +100,7 @@ def measure_inference(
     images = draw_images(num_images, size, seed)
     with tempfile.TemporaryDirectory() as folder:
         subjects = _subjects(Path(folder), images, device, seed, opts)
-        with OtherPrograms() as others, garbage_kept():
+        with OtherPrograms() as others, garbage_collected_between():
             rates = MultiplyAddRates(device)
             rows = [
                 row

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from segtron.memory import garbage_kept
+
 
 class Run(NamedTuple):
     """What one run gave.
@@ -101,7 +103,7 @@ def time_pairs(
             time before anything is timed.
     """
     seconds = []
-    with garbage_kept():
+    with garbage_collected_between():
         check(_run(ours).result, _run(theirs).result)
         for number in range(num_pairs):
             order = (ours, theirs) if number % 2 == 0 else (theirs, ours)
@@ -121,7 +123,7 @@ def time_pairs(
 
 def median_seconds(way: Callable[[], Run], num_runs: int) -> float:
     """The median time of a way that has nothing beside it, after one run that doesn't count."""
-    with garbage_kept():
+    with garbage_collected_between():
         _run(way)
         return statistics.median(_run(way).seconds for _ in range(num_runs))
 
@@ -132,7 +134,7 @@ def _run(way: Callable[[], Run]) -> Run:
 
 
 @contextmanager
-def garbage_kept() -> Iterator[None]:
+def garbage_collected_between() -> Iterator[None]:
     """Collect garbage when it is said, not by itself; and only what came up in the meantime, for
     going through all modules takes longer than many a run.
 
@@ -142,10 +144,9 @@ def garbage_kept() -> Iterator[None]:
         yield
         return
     gc.collect()
-    gc.disable()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        gc.enable()
+    with garbage_kept():
+        gc.freeze()
+        try:
+            yield
+        finally:
+            gc.unfreeze()

@@ -24,7 +24,7 @@ from segtron.benchmarks.machine import PASSED_SECONDS, OtherPrograms, describe_m
 from segtron.benchmarks.made_up_images import write_records
 from segtron.benchmarks.peak_memory import peak_bytes_of
 from segtron.benchmarks.report import Memory, Report, Row
-from segtron.benchmarks.timing import garbage_kept, time_pairs
+from segtron.benchmarks.timing import garbage_collected_between, time_pairs
 from segtron.benchmarks.torchvision_mask_rcnn import build_torchvision_mask_rcnn
 from segtron.benchmarks.variants import DETECTRON2, TORCHVISION, training_variants
 from segtron.benchmarks.wall_clock import on_the_wall
@@ -90,7 +90,7 @@ def measure_train(
         stock = stock_step(model.stock, records)
         rivals = {DETECTRON2: stock, TORCHVISION: torchvision_step(model.stock, records)}
         rows = []
-        with OtherPrograms() as others, garbage_kept():
+        with OtherPrograms() as others, garbage_collected_between():
             rates = MultiplyAddRates(device)
             for variant in training_variants(device):
                 ours = _way(our_step(model.our_cfg(variant.opts), records, seed), device)

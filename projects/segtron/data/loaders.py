@@ -15,7 +15,6 @@ from detectron2.utils import comm
 
 from segtron.data.aspect_ratio import group_by_aspect_ratio
 from segtron.data.detectron2_panoptic import complete_panoptic
-from segtron.data.garbage import garbage_kept
 from segtron.data.mapper import SegmentationMapper
 from segtron.data.register import CLASS_KINDS, short
 from segtron.data.repeat_factors import build_repeat_factors
@@ -23,6 +22,7 @@ from segtron.data.training_loader import TrainingSamples, TrainLoader
 from segtron.data.training_stream import ProcessBatches, TrainingStream
 from segtron.data.watched_loader import MappedRecords, WatchedLoader
 from segtron.errors import UserError
+from segtron.memory import garbage_kept
 
 # What a model can learn from: how to call it, and fields of a standard dict, of which one will do.
 _SEM_SEG = ("semantic labels", ("sem_seg_file_name",))

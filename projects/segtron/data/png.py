@@ -10,20 +10,28 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from zlib_ng import zlib_ng  # both its check sums and its decompression are faster than zlib's
+from zlib_ng import zlib_ng
 
 from segtron.data.pixels import Window
+from segtron.data.png_chunks import (
+    COLOUR,
+    FIRST_FILTER_LOOKING_UP,
+    GREY,
+    PALETTE,
+    SIGNATURE,
+    DamagedPngError,
+    PngHeader,
+    chunk,
+    read_chunks,
+    write_png,
+)
 
-GREY, COLOUR, PALETTE = 0, 2, 3
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# PNG's filters from this one on (Up, Average, Paeth) build a row on the one above.
-_FIRST_FILTER_LOOKING_UP = 2
 # Chunks that change nothing about the pixels as they are read here. All others may: an orientation,
 # an animation, or what is not known.
 _HARMLESS = {
@@ -88,7 +96,8 @@ class Png(NamedTuple):
         """
         unfiltered = (window.bottom - window.top) * window.right
         if unfiltered > _MOST * self.shape[0] * self.shape[1]:
-            decoded = _decode(_compressed(self._header(*self.shape), self.rows), mode)
+            content = write_png(self._header(*self.shape), b"".join(self.rows))
+            decoded = _decode(np.frombuffer(content, np.uint8), mode)
             return None if decoded is None else window.of(decoded)
         pixel_size = (3 if self.colour_type == COLOUR else 1) * self.depth // 8
         # Before each row is a byte that says which filter it has.
@@ -97,17 +106,17 @@ class Png(NamedTuple):
         if wanted > _LARGEST_BLOCK or not self._decompress(content):
             return None
         rows = content.reshape(window.bottom, row_size)
-        (starts,) = np.nonzero(rows[: window.top + 1, 0] < _FIRST_FILTER_LOOKING_UP)
+        (starts,) = np.nonzero(rows[: window.top + 1, 0] < FIRST_FILTER_LOOKING_UP)
         top = int(starts[-1]) if starts.size else 0
         header = self._header(window.bottom - top, window.right)
         decoded = _decode(_stored(header, rows[top:, :wanted]), mode)
         return None if decoded is None else decoded[window.top - top :, window.left :]
 
-    def _header(self, height: int, width: int) -> bytes:
-        """The first chunk of a PNG like this one."""
+    def _header(self, height: int, width: int) -> PngHeader:
+        """That of a PNG like this one."""
         # Indices are stored as greys are. Told of the palette, OpenCV would give its colours.
         kind = COLOUR if self.colour_type == COLOUR else GREY
-        return _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, self.depth, kind, 0, 0, 0))
+        return PngHeader(width, height, self.depth, kind)
 
     def _decompress(self, content: np.ndarray) -> bool:
         """Fill an array with the first rows; whether there are so many."""
@@ -134,45 +143,36 @@ def _decode(content: np.ndarray, mode: int) -> np.ndarray | None:
         return None
 
 
-def _compressed(header: bytes, rows: Sequence[memoryview]) -> np.ndarray:
-    """A PNG of compressed rows and nothing else."""
-    return _bytes(_SIGNATURE, header, _chunk(b"IDAT", b"".join(rows)), _chunk(b"IEND", b""))
-
-
-def _stored(header: bytes, rows: np.ndarray) -> np.ndarray:
+def _stored(header: PngHeader, rows: np.ndarray) -> np.ndarray:
     """A PNG of filtered rows, without compression.
 
     Args:
-        header: its first chunk.
+        header: its size and kind.
         rows: (R, N) uint8.
     """
     number, size = rows.shape
     a_block = _LARGEST_BLOCK // size  # rows
     num_blocks = -(-number // a_block)
     length = 2 + 5 * num_blocks + rows.size + 4
-    start = len(_SIGNATURE) + len(header) + 8
+    head = SIGNATURE + header.as_chunk()
+    start = len(head) + 8
     content = _scratch.get("stored", start + length + 4 + 12)
-    content[: start - 8] = _bytes(_SIGNATURE, header)
+    content[: start - 8] = _bytes(head)
     content[start - 8 : start + 2] = _bytes(struct.pack(">I", length), b"IDAT", b"\x78\x01")
     position, check_sum = start + 2, 1
     for first in range(0, number, a_block):
         block = rows[first : first + a_block]
         is_last = first + a_block >= number
-        head = struct.pack("<BHH", is_last, block.size, block.size ^ 0xFFFF)
-        content[position : position + 5] = _bytes(head)
+        sizes = struct.pack("<BHH", is_last, block.size, block.size ^ 0xFFFF)
+        content[position : position + 5] = _bytes(sizes)
         data = content[position + 5 : position + 5 + block.size]
         data.reshape(block.shape)[:] = block
         check_sum = zlib_ng.adler32(data, check_sum)
         position += 5 + block.size
     content[position : position + 4] = _bytes(struct.pack(">I", check_sum))
     check_sum = zlib_ng.crc32(content[start - 4 : position + 4])
-    content[position + 4 :] = _bytes(struct.pack(">I", check_sum), _chunk(b"IEND", b""))
+    content[position + 4 :] = _bytes(struct.pack(">I", check_sum), chunk(b"IEND", b""))
     return content
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    content = kind + data
-    return struct.pack(">I", len(data)) + content + struct.pack(">I", zlib_ng.crc32(content))
 
 
 def _bytes(*parts: bytes) -> np.ndarray:
@@ -194,40 +194,21 @@ def open_png(path: str | Path, max_pixels: int) -> Png | None:
         content = Path(path).read_bytes()
     except OSError:
         return None
-    header, rows = None, []
-    for kind, data in _chunks(content):
-        if kind == b"IHDR" and header is None and len(data) == 13:
-            header = struct.unpack(">IIBBBBB", data)
-        elif header is None or not _is_harmless(kind, data):
-            return None
-        elif kind == b"IDAT":
-            rows.append(data)
-        elif kind == b"IEND":
-            width, height, depth, colour_type, *methods = header
-            is_known = depth == 8 and colour_type in (GREY, COLOUR, PALETTE)
-            is_known = is_known or (depth == 16 and colour_type == GREY)
-            if any(methods) or not is_known or not 0 < width * height <= max_pixels:
-                return None
-            return Png((height, width), depth, colour_type, rows)
-    return None
-
-
-def _chunks(content: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """The chunks of a PNG, as long as their lengths and check sums are right."""
-    if not content.startswith(_SIGNATURE):
-        return
-    view = memoryview(content)
-    position = len(_SIGNATURE)
-    while position + 12 <= len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        end = position + 8 + length
-        if end + 4 > len(content):
-            return
-        (check_sum,) = struct.unpack_from(">I", content, end)
-        if zlib_ng.crc32(view[position + 4 : end]) != check_sum:
-            return
-        yield content[position + 4 : position + 8], view[position + 8 : end]
-        position = end + 4
+    if not content.startswith(SIGNATURE):
+        return None
+    try:
+        first, *chunks = read_chunks(content)
+        header = PngHeader.parse(*first)
+    except DamagedPngError:
+        return None
+    is_known = header.depth == 8 and header.colour_type in (GREY, COLOUR, PALETTE)
+    is_known = is_known or (header.depth == 16 and header.colour_type == GREY)
+    is_plain = not (header.compression or header.filtering or header.interlace)
+    fits = 0 < header.width * header.height <= max_pixels
+    if not (is_known and is_plain and fits and all(_is_harmless(*c) for c in chunks)):
+        return None
+    rows = [data for kind, data in chunks if kind == b"IDAT"]
+    return Png((header.height, header.width), header.depth, header.colour_type, rows)
 
 
 def _is_harmless(kind: bytes, data: memoryview) -> bool:

@@ -18,9 +18,9 @@ from typing import Any
 
 from zlib_ng import zlib_ng
 
-from segtron.data.garbage import garbage_kept
 from segtron.errors import UserError
 from segtron.files import replacing
+from segtron.memory import garbage_kept
 
 try:
     import fcntl

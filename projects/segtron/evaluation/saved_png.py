@@ -5,7 +5,6 @@ Pixels count as the file has them: an orientation in it turns nothing, as offici
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,22 +15,31 @@ import numpy as np
 from zlib_ng.zlib_ng import decompressobj, error  # four times as fast as zlib's
 
 from segtron.data.image_io import MAX_PIXELS
+from segtron.data.png_chunks import (
+    COLOUR,
+    COLOUR_ALPHA,
+    FIRST_FILTER_LOOKING_UP,
+    GREY,
+    GREY_ALPHA,
+    PALETTE,
+    SIGNATURE,
+    DamagedPngError,
+    PngHeader,
+    read_chunks,
+    write_png,
+)
 from segtron.errors import UserError
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_START = len(_SIGNATURE) + 25  # bytes up to the end of the header's chunk
-# The colour types that PNG has: what they are called, and how many bits a channel can have.
-_GREY, _COLOUR, _PALETTE, _GREY_ALPHA, _COLOUR_ALPHA = 0, 2, 3, 4, 6
+_START = len(SIGNATURE) + 25  # bytes up to the end of the header's chunk
+# What PNG's colour types are called, and how many bits a channel can have.
 _COLOUR_TYPES = {
-    _GREY: ("grey", (1, 2, 4, 8, 16)),
-    _COLOUR: ("colour", (8, 16)),
-    _PALETTE: ("a palette", (1, 2, 4, 8)),
-    _GREY_ALPHA: ("grey with alpha", (8, 16)),
-    _COLOUR_ALPHA: ("colour with alpha", (8, 16)),
+    GREY: ("grey", (1, 2, 4, 8, 16)),
+    COLOUR: ("colour", (8, 16)),
+    PALETTE: ("a palette", (1, 2, 4, 8)),
+    GREY_ALPHA: ("grey with alpha", (8, 16)),
+    COLOUR_ALPHA: ("colour with alpha", (8, 16)),
 }
 _ONE_NUMBER = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
-# PNG's filters from this one on (Up, Average, Paeth) build a row on the one above.
-_FIRST_FILTER_LOOKING_UP = 2
 
 
 class _Wanted(NamedTuple):
@@ -42,24 +50,16 @@ class _Wanted(NamedTuple):
     depths: tuple[int, ...]
 
 
-_NUMBERS = _Wanted("one-channel PNGs of 8 or 16 bits", (_GREY,), (8, 16))
-_LABELS = _Wanted("PNGs of 8 or 16 bits, one-channel or with a palette", (_GREY, _PALETTE), (8, 16))
-_COLOURS = _Wanted("colour PNGs of 8 bits a channel", (_COLOUR, _COLOUR_ALPHA), (8,))
-
-
-class _Header(NamedTuple):
-    width: int
-    height: int
-    depth: int  # bits a channel
-    colour_type: int
-    interlace: int
+_NUMBERS = _Wanted("one-channel PNGs of 8 or 16 bits", (GREY,), (8, 16))
+_LABELS = _Wanted("PNGs of 8 or 16 bits, one-channel or with a palette", (GREY, PALETTE), (8, 16))
+_COLOURS = _Wanted("colour PNGs of 8 bits a channel", (COLOUR, COLOUR_ALPHA), (8,))
 
 
 class _Png(NamedTuple):
     """What a file that is whole has of pixels."""
 
     path: Path
-    header: _Header
+    header: PngHeader
     data: bytes  # the compressed rows
 
 
@@ -96,7 +96,7 @@ def read_saved_labels(path: Path) -> np.ndarray:
     """
     png = _read(path, _LABELS)
     # Indices are stored as greys are. Told of the palette, OpenCV would give its colours.
-    return _decode(png._replace(header=png.header._replace(colour_type=_GREY)), _ONE_NUMBER)
+    return _decode(png._replace(header=png.header._replace(colour_type=GREY)), _ONE_NUMBER)
 
 
 def read_saved_colors(path: Path) -> np.ndarray:
@@ -141,8 +141,8 @@ def read_saved_mask(path: Path) -> np.ndarray:
         UserError: the file is missing, damaged, or no such PNG.
     """
     png = _read(path, _NUMBERS)
-    width, height, depth, _, interlace = png.header
-    if interlace:
+    width, height, depth = png.header[:3]
+    if png.header.interlace:
         return _decode(png, _ONE_NUMBER) != 0
     mask = np.zeros((height, width), dtype=bool)
     rows = _decompress(png)
@@ -150,7 +150,7 @@ def read_saved_mask(path: Path) -> np.ndarray:
     if written.size:
         top, bottom = written[0], written[-1] + 1
         # Rows with nothing in them repeat the row above, till one comes that doesn't look there.
-        (ends,) = np.nonzero(rows[bottom:, 0] < _FIRST_FILTER_LOOKING_UP)
+        (ends,) = np.nonzero(rows[bottom:, 0] < FIRST_FILTER_LOOKING_UP)
         bottom = bottom + ends[0] if ends.size else height
         # What is left of the first byte is 0, as all above is. With one more pixel to the right.
         columns = np.flatnonzero(np.bitwise_or.reduce(rows[top:bottom, 1:], axis=0))
@@ -190,17 +190,9 @@ def _cut_out(png: _Png, rows: np.ndarray, left: int, right: int) -> _Png:
 
 def _decode(png: _Png, mode: int) -> np.ndarray:
     """The pixels, as one of OpenCV's modes has them."""
-    # Of header and pixels alone: what else there was (an orientation, an animation, transparency)
-    # can't change them.
-    width, height, depth, colour_type, interlace = png.header
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlace)
-    chunks = ((b"IHDR", header), (b"IDAT", png.data), (b"IEND", b""))
-    content = _SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), mode)
+        content = np.frombuffer(write_png(png.header, png.data), dtype=np.uint8)
+        pixels = cv2.imdecode(content, mode)
     except cv2.error:
         pixels = None
     if pixels is None:
@@ -229,47 +221,33 @@ def _content(path: Path, size: int = -1) -> bytes:
         raise UserError(f"{path} does not exist; restore it") from reason
     except OSError as reason:
         raise UserError(f"{path} cannot be read ({reason.strerror})") from reason
-    if not content.startswith(_SIGNATURE):
+    if not content.startswith(SIGNATURE):
         raise UserError(f"{path} is no PNG, whatever its name says; save it as one")
     return content
 
 
-def _header(path: Path, chunk: tuple[bytes, memoryview]) -> _Header:
+def _header(path: Path, chunk: tuple[bytes, memoryview]) -> PngHeader:
     """What the first chunk says, checked."""
-    kind, content = chunk
-    if kind != b"IHDR" or len(content) != 13:
-        raise _damaged(path, "it has no header")
-    width, height, depth, colour_type, *methods, interlace = struct.unpack(">IIBBBBB", content)
-    _, depths = _COLOUR_TYPES.get(colour_type, ("", ()))
-    if depth not in depths or any(methods):
+    try:
+        header = PngHeader.parse(*chunk)
+    except DamagedPngError as reason:
+        raise _damaged(path, str(reason)) from reason
+    _, depths = _COLOUR_TYPES.get(header.colour_type, ("", ()))
+    if header.depth not in depths or header.compression or header.filtering:
         raise _damaged(path, "its header is that of no PNG")
-    if width * height > MAX_PIXELS:
+    if header.width * header.height > MAX_PIXELS:
         raise UserError(
-            f"{path} has {width} x {height} pixels, more than the {MAX_PIXELS:,} that are read at "
-            "most; cut it into pieces or make it smaller"
+            f"{path} has {header.width} x {header.height} pixels, more than the {MAX_PIXELS:,} "
+            "that are read at most; cut it into pieces or make it smaller"
         )
-    return _Header(width, height, depth, colour_type, interlace)
+    return header
 
 
 def _chunks(path: Path, content: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """The chunks of a PNG up to the last, their lengths and check sums checked."""
-    view = memoryview(content)
-    position = len(_SIGNATURE)
-    while True:
-        if position + 12 > len(content):
-            raise _damaged(path, "it is cut off")
-        (length,) = struct.unpack_from(">I", content, position)
-        end = position + 8 + length
-        if end + 4 > len(content):
-            raise _damaged(path, "it is cut off")
-        (check_sum,) = struct.unpack_from(">I", content, end)
-        if zlib.crc32(view[position + 4 : end]) != check_sum:
-            raise _damaged(path, "a check sum in it is wrong")
-        kind = content[position + 4 : position + 8]
-        yield kind, view[position + 8 : end]
-        if kind == b"IEND":
-            return
-        position = end + 4
+    try:
+        yield from read_chunks(content)
+    except DamagedPngError as reason:
+        raise _damaged(path, str(reason)) from reason
 
 
 def _damaged(path: Path, how: str) -> UserError:
