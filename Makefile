@@ -30,7 +30,7 @@ demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data 
 test: environment  ## run the tests
 	$(VENV_PYTHON) -m pytest -q
 
-soak: environment  ## kill a training 20 times, resume it, and compare to the last bit (10 minutes)
+soak: environment  ## kill a training 20 times, resume it, and compare to the last bit (8 minutes)
 	$(VENV_PYTHON) tests/soak.py
 
 bench: environment  ## time all work against the programs that do the same (15 minutes)

@@ -3,7 +3,7 @@
 training left alone: weights, optimizer, averaged weights and curves have to be equal to the last
 bit.
 
-    make soak            # 20 kills, about ten minutes on two CPU cores
+    make soak            # 20 kills, about eight minutes on two CPU cores
 
 Half of the kills come at a random moment, the others while a checkpoint is being written.
 """
@@ -123,11 +123,11 @@ def differences(first: Any, second: Any, where: str = "") -> list[str]:
 
 
 def soak(folder: Path, *, num_kills: int, iterations: int, seed: int) -> list[str]:
-    """Train once left alone and once with kills.
+    """Train once left alone, and with kills as often as it takes to have so many of them.
 
     Args:
         folder: for data and runs.
-        num_kills: how often the second training is killed.
+        num_kills: how often a training is killed, in all.
         iterations: of the whole training.
         seed: of the moments.
 
@@ -145,31 +145,55 @@ def soak(folder: Path, *, num_kills: int, iterations: int, seed: int) -> list[st
     print(f"left alone: {seconds:.0f} s")
 
     moments = random.Random(seed)
-    kills = 0
-    for attempt in range(10 * num_kills):
+    kills, places = 0, []
+    for number in range(num_kills):
+        killed = folder / f"killed_{number}"
+        kills += _train_with_kills(
+            datasets, killed, options, moments, most=num_kills - kills, longest=min(seconds, 30)
+        )
+        finish(_go_on(datasets, killed, options), killed)
+        places += differences(outcome(alone), outcome(killed), killed.name)
         if kills == num_kills:
-            break
-        process = run_training(datasets, killed, options, resume=attempt > 0)
+            return places
+    return [*places, f"killed {kills} times only"]
+
+
+def _train_with_kills(
+    datasets: Path,
+    output_dir: Path,
+    options: Sequence[Any],
+    moments: random.Random,
+    *,
+    most: int,
+    longest: float,
+) -> int:
+    """Train with up to `most` kills, each after `longest` seconds at most; how many there were. A
+    process that starts when all is done already is no training, and its end no kill."""
+    last = output_dir / "last_checkpoint"
+    for attempt in range(most):
+        process = _go_on(datasets, output_dir, options)
         if attempt % 2:
             number = moments.randint(1, 5)
             how = f"while writing checkpoint {number}"
-            hit = kill_while_writing(process, killed, number)
+            hit = kill_while_writing(process, output_dir, number)
         else:
-            delay = moments.uniform(0, min(seconds, 30))
+            delay = moments.uniform(0, longest)
             time.sleep(delay)
             how, hit = f"after {delay:.1f} s", kill(process)
-        kills += hit
-        newest = killed / "last_checkpoint"
-        print(
-            f"kill {kills}: {how}, last checkpoint "
-            f"{newest.read_text() if newest.exists() else 'none'}"
-            if hit
-            else "ended before it could be killed",
-            flush=True,
-        )
-    finish(run_training(datasets, killed, options, resume=True), killed)
-    places = differences(outcome(alone), outcome(killed))
-    return places if kills == num_kills else [*places, f"killed {kills} times only"]
+        newest = last.read_text() if last.exists() else "none"
+        sentence = f"killed {how}, last checkpoint {newest}"
+        print(sentence if hit else "ended before it was killed", flush=True)
+        if not hit:
+            finish(process, output_dir)
+        if newest == "model_final.pth":
+            return attempt + hit
+    return most
+
+
+def _go_on(datasets: Path, output_dir: Path, options: Sequence[Any]) -> subprocess.Popen:
+    """Resume, or start where a run was killed before there was one."""
+    has_run = (output_dir / "config.yaml").exists()
+    return run_training(datasets, output_dir, options, resume=has_run)
 
 
 def main() -> int:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data.transforms import ResizeShortestEdge
-from detectron2.modeling.postprocessing import sem_seg_postprocess
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
+
+from segtron.modeling.output_size import to_output_size
 
 
 class AveragingSegmentor(nn.Module):
@@ -164,7 +165,7 @@ class AveragingSegmentor(nn.Module):
                     total = probabilities.new_zeros(len(probabilities), *image_size)
                 total[:, rows, columns] += probabilities
                 counts[rows, columns] += 1
-        return sem_seg_postprocess(total.div_(counts), image_size, height, width)
+        return to_output_size(total.div_(counts), image_size, height, width)
 
     def _probabilities(
         self, images: list[torch.Tensor], height: int, width: int

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
-from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
 
 from segtron.data.id_map import measure_segments
@@ -23,6 +22,7 @@ from segtron.modeling.grouping import (
     merge_bottom_up,
 )
 from segtron.modeling.meta_arch.panoptic import check_targets, thing_classes_of
+from segtron.modeling.output_size import to_output_size
 
 
 @META_ARCH_REGISTRY.register()
@@ -121,9 +121,7 @@ class BottomUpPanoptic(SemanticSegmentor):
         ):
             height, width = inputs.get("height", size[0]), inputs.get("width", size[1])
             sem_seg, heatmap, offset = (
-                # contiguous: PyTorch resizes one image with channels last several times as slowly.
-                sem_seg_postprocess(prediction.contiguous(), size, height, width)
-                for prediction in predictions
+                to_output_size(prediction, size, height, width) for prediction in predictions
             )
             # Pixels of the output have another size than those of the image.
             offset *= offset.new_tensor([height / size[0], width / size[1]])[:, None, None]

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, PanopticFPN, build_sem_seg_head
-from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import ImageList, Instances
 
 from segtron.errors import UserError
 from segtron.modeling.meta_arch.panoptic import check_targets, thing_classes_of
+from segtron.modeling.output_size import to_output_size
 from segtron.modeling.panoptic_merging import merge_panoptic
 
 
@@ -118,8 +119,7 @@ class UnifiedPanopticFPN(PanopticFPN):
         for inputs, found, scores in zip(batched_inputs, detections, logits, strict=True):
             height = inputs.get("height", found.image_size[0])
             width = inputs.get("width", found.image_size[1])
-            # contiguous: PyTorch resizes one image with channels last several times as slowly.
-            sem_seg = sem_seg_postprocess(scores.contiguous(), found.image_size, height, width)
+            sem_seg = to_output_size(scores, found.image_size, height, width)
             instances = detector_postprocess(found, height, width)
             outputs.append(
                 {
