@@ -39,6 +39,7 @@ from segtron.benchmarks.torchvision_mask_rcnn import build_torchvision_mask_rcnn
 from segtron.benchmarks.variants import DETECTRON2, TORCHVISION, inference_variants
 from segtron.benchmarks.wall_clock import on_the_wall
 from segtron.inference.predictor import Predictor
+from segtron.memory import keep_freed_memory
 
 SEMANTIC_MODELS = {"fcn_8s_R_50": "FCN-8s R50", "unet_R_50": "U-Net R50"}
 # How often a run predicts; on a GPU once is over too soon to be timed.
@@ -96,6 +97,7 @@ def measure_inference(
     Raises:
         RuntimeError: two ways don't find the same.
     """
+    keep_freed_memory()  # as Segtron's tools do; the other side profits, too
     machine = describe_machine(PASSED_SECONDS)
     images = draw_images(num_images, size, seed)
     with tempfile.TemporaryDirectory() as folder:
