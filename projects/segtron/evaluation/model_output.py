@@ -16,9 +16,9 @@ from segtron.data.classes import class_metadata
 from segtron.data.id_map import measure_segments
 from segtron.data.panoptic import VOID
 from segtron.errors import UserError
-from segtron.evaluation.best_classes import best_classes
 from segtron.evaluation.label_files import label_values
 from segtron.evaluation.panoptic_quality import Category
+from segtron.modeling.best_classes import best_classes
 
 # What a model's output of a kind is called, and which models give it.
 _KINDS = {
@@ -164,7 +164,7 @@ def predicted_sem_seg(output: dict[str, Any], dataset_name: str, num_classes: in
         num_classes: K, of the dataset.
 
     Returns:
-        (H, W) uint8, 0 to K - 1.
+        (H, W) uint8, 0 to K - 1; int32 where the model has more than 256 classes.
 
     Raises:
         UserError: the model gives no semantic scores, or more classes than the dataset has, or
@@ -176,13 +176,13 @@ def predicted_sem_seg(output: dict[str, Any], dataset_name: str, num_classes: in
             f"the model predicts {len(output['sem_seg'])} classes, but {dataset_name} has "
             f"{num_classes}; set MODEL.SEM_SEG_HEAD.NUM_CLASSES to {num_classes} and train again"
         )
-    best, classes = best_classes(output["sem_seg"])
-    if not np.isfinite(best).all():
+    # Minus infinity rules a class out, and is no fault.
+    if not output["sem_seg"].max().isfinite():
         raise UserError(
             f"{dataset_name}: the model's semantic scores are not finite numbers; take a "
             "checkpoint from before the training diverged"
         )
-    return classes
+    return best_classes(output["sem_seg"]).cpu().numpy()
 
 
 def predicted_panoptic(

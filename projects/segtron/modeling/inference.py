@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segtron.modeling.batch_norm_folding import fold_batch_norm
+from segtron.modeling.fused_layers import fuse_layers
 from segtron.modeling.mask_pasting import use_paste_masks
 from segtron.modeling.precision import resolve_precision
 from segtron.modeling.roi_align import use_cell_roi_align
@@ -56,10 +57,10 @@ def prepare_for_inference(cfg: CfgNode, model: nn.Module) -> nn.Module:
 def fast_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
     """Copy a model for inference alone.
 
-    In the copy batch norm is folded, features lie in memory with channels last, and on a CPU
-    regions are pooled and masks are pasted by Segtron's own code. In 16 bits compute the parts of
-    the model (backbone, heads, ...), but for the last layers of boxes and semantic classes; what
-    the meta-architecture makes of their outputs is computed in 32 bits.
+    In the copy batch norm is folded, features lie in memory with channels last, and on a CPU layers
+    are fused, and regions are pooled and masks are pasted by Segtron's own code. In 16 bits compute
+    the parts of the model (backbone, heads, ...), but for the last layers of boxes and semantic
+    classes; what the meta-architecture makes of their outputs is computed in 32 bits.
 
     Args:
         model: any of Detectron2's meta-architectures or Segtron's.
@@ -81,6 +82,8 @@ def fast_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
         _cast_weights(fast, precision)
         for part in fast.children():
             _use_autocast(part, device, precision)
+    if device.type == "cpu":
+        fuse_layers(fast)
     return fast.eval()  # new layers, too
 
 

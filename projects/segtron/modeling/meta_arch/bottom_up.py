@@ -12,6 +12,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 
 from segtron.data.id_map import measure_segments
 from segtron.errors import UserError
+from segtron.modeling.best_classes import best_classes
 from segtron.modeling.center_head import CenterHead
 from segtron.modeling.grouping import (
     Centers,
@@ -151,7 +152,7 @@ class BottomUpPanoptic(SemanticSegmentor):
     ) -> dict[str, Any]:
         """Outputs for one image, from predictions of its output's size."""
         num_classes = len(logits)
-        sem_seg = logits.max(dim=0).indices  # argmax takes more than twice as long on a CPU
+        sem_seg = best_classes(logits).long()
         is_thing = torch.zeros(num_classes, dtype=torch.bool, device=sem_seg.device)
         is_thing[self.thing_classes] = True
         centers = find_centers(

@@ -1,0 +1,132 @@
+"""Fused layers against the plain ones; what can't be fused stays as it is."""
+
+import copy
+
+import pytest
+import torch
+from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead
+from torch import nn
+from torch.nn import functional as F
+
+from segtron.modeling.fused_layers import FusedConv2d, fuse_layers
+
+# The plain layers round before they add.
+TOLERANCES = {
+    torch.float32: {"rtol": 1e-4, "atol": 1e-5},
+    torch.bfloat16: {"rtol": 2**-7, "atol": 2**-6},
+}
+PRECISIONS = list(TOLERANCES)
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(), reason="needs a PyTorch with oneDNN"
+)
+
+
+def check_same(layers: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> nn.Module:
+    """Fuse a copy, and compare; returns the copy."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(layers).to(dtype).to(memory_format=torch.channels_last).eval()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.normal_(0, 0.2)
+    fused = copy.deepcopy(plain).requires_grad_(False)
+    fuse_layers(fused)
+    x = x.to(dtype)
+    given = x.clone()
+    with torch.inference_mode():
+        expected, actual = plain(x), fused(x)
+        assert torch.equal(x, given)  # a summand is only read
+    torch.testing.assert_close(actual, expected, **TOLERANCES[dtype])
+    assert expected.numel() == 0 or (expected == 0).any()
+    return fused[0]
+
+
+def image(channels: int, height: int = 11, width: int = 14, number: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(number, channels, height, width, generator=generator)
+    return x.to(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize(
+    ("in_channels", "stride", "stride_in_1x1", "dilation", "groups"),
+    [(32, 1, False, 1, 1), (16, 2, True, 1, 1), (16, 2, False, 1, 1), (32, 1, False, 2, 4)],
+)
+def test_bottlenecks(dtype, in_channels, stride, stride_in_1x1, dilation, groups):
+    block = BottleneckBlock(
+        in_channels,
+        32,
+        bottleneck_channels=8,
+        stride=stride,
+        num_groups=groups,
+        norm="",
+        stride_in_1x1=stride_in_1x1,
+        dilation=dilation,
+    )
+    fused = check_same(block, image(in_channels), dtype)
+    assert not any(isinstance(module, Conv2d) for module in fused.modules())
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("activation", [None, F.relu, F.relu_, nn.ReLU()])
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions(dtype, activation, bias):
+    layer = Conv2d(8, 16, 3, stride=2, padding=(1, 0), bias=bias, activation=activation)
+    if activation is None:
+        layer = nn.Sequential(layer, nn.ReLU())
+    fused = check_same(layer, image(8), dtype)
+    assert not any(isinstance(module, Conv2d) for module in fused.modules())
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_box_heads(dtype):
+    head = FastRCNNConvFCHead(
+        ShapeSpec(channels=8, height=3, width=3), conv_dims=[6], fc_dims=[20, 12]
+    )
+    fused = check_same(head, image(8, 3, 3, number=7), dtype)
+    kinds = {type(layer) for layer in fused.children()}
+    assert not kinds & {Conv2d, nn.Linear, nn.ReLU}
+
+
+def test_nothing_in():
+    check_same(Conv2d(4, 4, 1, activation=F.relu), image(4, number=0), torch.float32)
+
+
+def test_features_of_another_precision_are_cast():
+    layer = Conv2d(4, 4, 3, padding=1, activation=F.relu).to(torch.bfloat16).requires_grad_(False)
+    x = image(4)
+    expected = layer(x.bfloat16())
+    assert torch.equal(FusedConv2d(layer, rectify=True)(x), expected)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv2d(4, 4, 1, activation=nn.LeakyReLU()),
+        Conv2d(4, 32, 1, norm=get_norm("GN", 32)),
+        Conv2d(4, 4, 3, padding="same"),
+        Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        Conv2d(4, 4, 1).double(),
+        nn.Conv2d(4, 4, 1),
+        type("Standardized", (Conv2d,), {})(4, 4, 1),
+        BottleneckBlock(32, 32, bottleneck_channels=32, norm="GN"),
+    ],
+    ids=str,
+)
+def test_what_stays(layer):
+    model = nn.Sequential(layer)
+    fuse_layers(model)
+    assert model[0] is layer
+    assert not any(isinstance(module, FusedConv2d) for module in model.modules())
+
+
+def test_convolutions_in_other_blocks():
+    check_same(BasicBlock(8, 8, norm=""), image(8), torch.float32)
+
+
+def test_pytorch_without_the_functions(monkeypatch):
+    monkeypatch.setattr("segtron.modeling.fused_layers._OPERATORS", ("_no_such_function",))
+    model = nn.Sequential(Conv2d(4, 4, 1))
+    fuse_layers(model)
+    assert type(model[0]) is Conv2d
