@@ -1,0 +1,124 @@
+"""A labelling as LabelMe's files, to correct it there: a JSON file beside each picture.
+
+Objects of several parts share a `group_id`; those with holes are masks, which LabelMe 5.3 and later
+show. Numbers and texts that an object has besides are its description.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from segtron.data.converters.labelled_image import Dropped, LabelledImage, Labelling
+from segtron.data.converters.labelme import CROWD_FLAG
+from segtron.data.converters.output_folder import new_folder, place_picture, write_dropped
+from segtron.data.converters.traced_objects import TracedObject, traced
+from segtron.files import write_json
+
+LABEL_LIST = "labels.txt"
+_VERSION = "5.5.0"  # whose fields are written
+
+
+def write_labelme(
+    labelling: Labelling,
+    out: Path,
+    dropped: Dropped,
+    *,
+    tolerance: float = 0.0,
+    link: bool = False,
+) -> tuple[int, int]:
+    """Write a folder that LabelMe opens.
+
+    Args:
+        labelling: what to write.
+        out: a folder that doesn't exist yet, or is empty. It gets the pictures, a JSON file beside
+            each, `labels.txt` for LabelMe's option --labels, and `dropped.csv`.
+        dropped: as of the labelling's reader; objects that cover no pixel are added.
+        tolerance: by how many pixels polygons may leave masks, for fewer corners.
+        link: make links to the pictures instead of copies.
+
+    Returns:
+        How many images and how many objects were written.
+
+    Raises:
+        UserError: `out` holds something or can't be written, or the source is faulty.
+    """
+    taken: set[str] = set()
+    number_of_images = number = 0
+    with new_folder(out) as folder:
+        for image in tqdm(
+            labelling.images, total=labelling.number, unit=" images", desc="converting", delay=2
+        ):
+            place_picture(image, folder, link)
+            shapes, count = _shapes(image, tolerance, dropped)
+            number_of_images += 1
+            number += count
+            stem = str(PurePosixPath(image.name).with_suffix(""))
+            name = image.name if stem in taken else stem  # a.jpg and a.png
+            taken |= {stem, name}
+            write_json(folder / f"{name}.json", _content(image, shapes), indent=2)
+        if labelling.classes:
+            text = "".join(f"{name}\n" for name in labelling.classes)
+            (folder / LABEL_LIST).write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_dropped(folder, dropped)
+    return number_of_images, number
+
+
+def _content(image: LabelledImage, shapes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": PurePosixPath(image.name).name,
+        "imageData": None,
+        "imageHeight": image.height,
+        "imageWidth": image.width,
+    }
+
+
+def _shapes(
+    image: LabelledImage, tolerance: float, dropped: Dropped
+) -> tuple[list[dict[str, Any]], int]:
+    """An image's shapes, and of how many objects they are."""
+    shapes: list[dict[str, Any]] = []
+    number = 0
+    for labelled in image.objects:
+        drawn = traced(labelled, image, tolerance)
+        if drawn is None:
+            dropped.add(labelled.where, "covers no pixel")
+            continue
+        number += 1
+        flags = {k: v for k, v in labelled.attributes.items() if isinstance(v, bool)}
+        if labelled.is_crowd:
+            flags[CROWD_FLAG] = True
+        others = {k: v for k, v in labelled.attributes.items() if k not in flags}
+        shape = {
+            "label": labelled.class_name,
+            "group_id": number if len(drawn.polygons) > 1 else None,
+            "description": ", ".join(f"{k} {v}" for k, v in others.items()),
+            "flags": flags,
+        }
+        shapes += [shape | geometry for geometry in _geometries(drawn)]
+    return shapes, number
+
+
+def _geometries(drawn: TracedObject) -> list[dict[str, Any]]:
+    if drawn.mask is None:
+        return [
+            {"shape_type": "polygon", "points": points.round(2).tolist(), "mask": None}
+            for points in drawn.polygons
+        ]
+    height, width = drawn.mask.shape
+    # Both corners are within.
+    corners = [
+        [drawn.left, drawn.top],
+        [drawn.left + width - 1, drawn.top + height - 1],
+    ]
+    _, png = cv2.imencode(".png", drawn.mask.astype(np.uint8) * 255)
+    text = base64.b64encode(png.tobytes()).decode("ascii")
+    return [{"shape_type": "mask", "points": corners, "mask": text}]

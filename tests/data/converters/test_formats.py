@@ -1,0 +1,28 @@
+"""The table of formats and the readers' own arguments say the same."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from segtron.data.converters.formats import FORMATS
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_argument_of_a_reader_has_an_option(name: str) -> None:
+    arguments = inspect.signature(FORMATS[name].open).parameters
+    assert list(arguments)[:2] == ["src", "dropped"]
+    own = {a for a, p in arguments.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert {option.argument for option in FORMATS[name].options} == own
+    assert all(p.default is not inspect.Parameter.empty for a, p in arguments.items() if a in own)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_examples_are_of_their_format(name: str) -> None:
+    assert FORMATS[name].example.split()[0] == name
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_page_tells_of_every_format(name: str) -> None:
+    page = Path(__file__).parents[3] / "docs" / "converting.md"
+    assert f"`{name}`" in page.read_text(encoding="utf-8")

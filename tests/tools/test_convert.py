@@ -1,0 +1,152 @@
+"""datasets/convert.py as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from segtron.config import load_config
+from segtron.data.converters.formats import FORMATS
+
+COMMAND = Path(__file__).parents[2] / "datasets" / "convert.py"
+
+
+@pytest.fixture
+def convert(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[Any, str, str]]:
+    """Run the command in this process; gives exit code, stdout and stderr."""
+
+    def run(*args: Any) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", [COMMAND.name, *map(str, args)])
+        with pytest.raises(SystemExit) as ending:
+            runpy.run_path(str(COMMAND), run_name="__main__")
+        return ending.value.code, *capsys.readouterr()
+
+    return run
+
+
+def write_labelme(folder: Path, name: str, *labels: str) -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / f"{name}.png"), np.full((20, 30, 3), 99, np.uint8))
+    points = [[2, 3], [6, 3], [6, 8], [2, 8]]
+    shapes = [{"label": label, "points": points, "shape_type": "polygon"} for label in labels]
+    content = {"shapes": shapes, "imagePath": f"{Path(name).name}.png"}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """What LabelMe saved of six photographs in three folders."""
+    for number in range(6):
+        write_labelme(tmp_path / "photos", f"f{number % 3}/{number}", "cat", "dog")
+    return tmp_path / "photos"
+
+
+def assert_one_sentence(ending: tuple[Any, str, str], *words: str) -> None:
+    code, _, stderr = ending
+    assert code == 2 and "Traceback" not in stderr
+    (line,) = stderr.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+
+
+def test_from_labelme_to_a_config_that_loads(convert, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    code, stdout, _ = convert("labelme", photos, out, "--val-share", "0.34", "--group-by", "folder")
+    assert code == 0
+    assert "6 images, 12 objects" in stdout and "train: 4, val: 2 images" in stdout
+    assert "dropped" not in stdout
+    (folder,) = {i["file_name"][:2] for i in json.loads((out / "val.json").read_text())["images"]}
+    train = json.loads((out / "train.json").read_text())["images"]
+    assert folder not in {image["file_name"][:2] for image in train}
+    text = stdout[stdout.index("_BASE_") :].replace(
+        "_BASE_: ", f"_BASE_: {Path(__file__).parents[2]}/"
+    )
+    (tmp_path / "mine.yaml").write_text(text)
+    cfg = load_config(tmp_path / "mine.yaml")
+    assert list(cfg.DATASETS.TRAIN) == ["mine_train"] and cfg.MODEL.ROI_HEADS.NUM_CLASSES == 2
+    assert yaml.safe_load(text)["OUTPUT_DIR"] == "output/mine"
+
+
+def test_what_is_left_out_is_counted(convert, photos: Path, tmp_path: Path) -> None:
+    write_labelme(photos, "x", "__ignore__", "cat")
+    code, stdout, _ = convert("labelme", photos, tmp_path / "out")
+    assert code == 0
+    assert f"dropped: 1, listed in {tmp_path / 'out' / 'dropped.csv'}" in stdout
+
+
+def test_lists_of_images_and_of_classes(convert, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text("0\nf1/4.png\n")
+    (tmp_path / "classes.txt").write_text("dog\ncat\ncow\n")
+    options = ("--val-list", tmp_path / "val.txt", "--class-list", tmp_path / "classes.txt")
+    code, _, _ = convert("labelme", photos, tmp_path / "out", *options, "--link")
+    assert code == 0
+    content = json.loads((tmp_path / "out" / "val.json").read_text())
+    assert [i["file_name"] for i in content["images"]] == ["f0/0.png", "f1/4.png"]
+    assert [c["name"] for c in content["categories"]] == ["dog", "cat", "cow"]
+    assert (tmp_path / "out" / "images" / "f0" / "0.png").samefile(photos / "f0" / "0.png")
+
+
+def test_to_labelme_to_cvat_and_back(convert, photos: Path, tmp_path: Path) -> None:
+    convert("labelme", photos, tmp_path / "a")
+    code, stdout, _ = convert("to-labelme", tmp_path / "a" / "annotations.json", tmp_path / "b")
+    assert code == 0 and "6 images, 12 objects" in stdout
+    code, _, _ = convert("labelme", tmp_path / "b", tmp_path / "c")
+    assert code == 0
+    before, after = ((tmp_path / n / "annotations.json").read_bytes() for n in "ac")
+    assert before == after
+    code, _, _ = convert("to-cvat", tmp_path / "a" / "annotations.json", tmp_path / "d")
+    assert code == 0
+    code, stdout, _ = convert("cvat", tmp_path / "d", tmp_path / "e")
+    assert code == 0 and "6 images, 12 objects" in stdout
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "to-labelme", "to-cvat"])
+def test_help_has_an_example(convert, name: str) -> None:
+    code, stdout, _ = convert(name, "--help")
+    assert code == 0 and f"python datasets/convert.py {name} " in stdout
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_source_that_is_not_there(convert, tmp_path: Path, name: str) -> None:
+    assert_one_sentence(convert(name, tmp_path / "no" / "such", tmp_path / "out"), "no/such")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--group-by", "folder"), ["--val-share or --val-list"]),
+        (("--val-share", "0"), ["--val-share is 0"]),
+        (("--val-share", "0.5", "--group-by", "("), ["regular expression"]),
+        (("--class-list", "no.txt"), ["no.txt"]),
+        (("--images", "no"), ["no"]),
+    ],
+)
+def test_mistakes_end_in_one_sentence(convert, photos, tmp_path, options, words) -> None:
+    assert_one_sentence(convert("labelme", photos, tmp_path / "out", *options), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(convert, photos: Path, tmp_path: Path) -> None:
+    before = sorted(photos.rglob("*"))
+    assert_one_sentence(convert("labelme", photos, photos), "is not empty")
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_formats_are_listed(convert) -> None:
+    code, stdout, _ = convert("--help")
+    assert code == 0 and all(name in stdout for name in FORMATS)
+    code, _, stderr = convert("labelbox", "a", "b")
+    assert code == 2 and "invalid choice: 'labelbox'" in stderr
