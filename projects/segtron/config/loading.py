@@ -78,6 +78,18 @@ def load_config(path: str | Path, opts: Sequence[str] = ()) -> CfgNode:
     return cfg
 
 
+def read_config_tree(path: str | Path) -> dict[str, Any]:
+    """What a config file and its `_BASE_` chain say, as they say it: neither checked nor completed.
+
+    Args:
+        path: as for `load_config`.
+
+    Raises:
+        UserError: a file is missing or is no YAML mapping.
+    """
+    return _read_chain(_find(Path(path)), ())
+
+
 def _find(path: Path) -> Path:
     path = path.expanduser()
     if path.is_file():
