@@ -13,7 +13,7 @@ import pytest
 import torch
 from detectron2.structures import BitMasks
 
-from segtron.benchmarks import data, data_memory, data_ways
+from segtron.benchmarks import data, data_augmentations, data_memory, data_ways
 from segtron.benchmarks.data import copy_rate, measure_data
 from segtron.benchmarks.data_frames import DataFrames
 from segtron.benchmarks.data_ways import (
@@ -66,11 +66,14 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(data, "CITYSCAPES_TRAIN", 101)
     monkeypatch.setattr(data, "_COPIED", 2**20)
     monkeypatch.setattr(data_memory, "_BATCHES", 3)
+    pytest.importorskip("albumentations")
     report = measure_data(2, (160, 320), num_pairs=1)
     rows = {(row.work.split(",")[0], row.against.split(",")[0]) for row in report.rows}
     assert ("dicts", "Detectron2's loader") in rows
     assert ("instances", "Detectron2's DatasetMapper") in rows
-    assert len(report.rows) == 10
+    assert len(report.rows) == 18
+    assert ("rotation", "Detectron2's RandomRotation") in rows
+    assert ("mosaic", "the same without it") in rows
     assert all(row.timing.ours_s > 0 and row.timing.theirs_s > 0 for row in report.rows)
     (growth,) = report.growth
     assert growth.images == 101 and growth.predictions > 101
@@ -79,6 +82,22 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(json.dumps(report.as_dict()))["settings"]["size"] == [160, 320]
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_without_albumentations_its_rows_are_left_out(
+    frames: DataFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_augmentations.importlib.util, "find_spec", lambda name: None)
+    rows, left_out = data_augmentations.compare_augmentations(frames.instance_records)
+    assert len(rows) == 6 and "albumentations is not installed" in left_out[0]
+
+
+def test_sizes_that_differ_are_noticed(frames: DataFrames) -> None:
+    rows, _ = data_augmentations.compare_augmentations(frames.instance_records)
+    jittered, plain = rows[0].ours().result, rows[-1].theirs().result
+    data_augmentations.check_same_sizes(plain, plain)
+    with pytest.raises(RuntimeError, match="another size"):
+        data_augmentations.check_same_sizes(jittered, plain)
 
 
 def test_without_detectron2s_loader_its_rows_are_left_out(

@@ -95,15 +95,23 @@ def test_a_crop_in_pixels_may_be_larger_than_any_image(tmp_path: Path) -> None:
     assert load_config(tmp_path / "a.yaml").INPUT.CROP.SIZE == [9000, 9000]
 
 
-@pytest.mark.parametrize("asked", [WINDOWS, SCALES])
-@pytest.mark.parametrize("architecture", ["GeneralizedRCNN", "PanopticFPN"])
-def test_windows_and_scales_are_for_semantic_models_only(
+@pytest.mark.parametrize(
+    ("asked", "architecture"),
+    [
+        (WINDOWS, "GeneralizedRCNN"),
+        (WINDOWS, "UnifiedPanopticFPN"),
+        (SCALES, "RetinaNet"),
+        (SCALES, "PanopticFPN"),
+    ],
+)
+def test_windows_and_scales_are_not_for_all_models(
     tmp_path: Path, asked: tuple[str, str], architecture: str
 ) -> None:
     (tmp_path / "a.yaml").touch()
     with pytest.raises(UserError) as error:
         load_config(tmp_path / "a.yaml", ("MODEL.META_ARCHITECTURE", architecture, *asked))
-    assert f"{asked[0]} is True, which Segtron does for semantic models only" in str(error.value)
+    assert f"{asked[0]} is True, which Segtron does for MODEL.META_ARC" in str(error.value)
+    assert f"SemanticSegmentor{' only' if asked is WINDOWS else ', '}" in str(error.value)
     assert f"not {architecture}" in str(error.value)
     cfg = load_config(tmp_path / "a.yaml", (*SEMANTIC, *asked))
     assert cfg.MODEL.META_ARCHITECTURE == "SemanticSegmentor"

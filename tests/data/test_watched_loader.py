@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
@@ -189,3 +190,22 @@ def test_collecting_garbage_leaves_shared_objects_alone() -> None:
     batches = WatchedLoader(MappedRecords(RECORDS[:1], count_frozen, num_workers=1))
     assert numbers(batches)[0] > before + 1000
     assert gc.get_freeze_count() == before
+
+
+def test_no_thread_of_opencv_is_there_when_processes_are_forked(monkeypatch) -> None:
+    # A forked process knows of the threads, but has none of them, and waited for them.
+    start, seen = torch.utils.data.DataLoader.__iter__, []
+
+    def spying(self: WatchedLoader) -> Iterator[Any]:
+        seen.append(cv2.getNumThreads())
+        return start(self)
+
+    before = cv2.getNumThreads()
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", spying)
+    cv2.setNumThreads(2)
+    try:
+        list(loader("none", -1, num_workers=1))
+        assert seen == [1]
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from segtron.benchmarks.data_augmentations import check_same_sizes, compare_augmentations
 from segtron.benchmarks.data_frames import SPLIT, DataFrames
 from segtron.benchmarks.data_memory import private_bytes_of_ours, private_bytes_of_theirs
 from segtron.benchmarks.data_ways import (
@@ -79,7 +80,8 @@ def measure_data(
         num_pairs: how often each pair is timed.
 
     Returns:
-        Rows are about all frames, on one core, in seconds of the processor.
+        Rows are about all frames (those of augmentations about two), on one core, in seconds of the
+        processor.
 
     Raises:
         RuntimeError: the two ways of a row don't give the same.
@@ -98,6 +100,8 @@ def measure_data(
         )
         comparisons, left_out = _compare_reading(frames, Path(scratch))
         comparisons += _compare_mapping(frames, Path(scratch) / "decoded")
+        augmented, not_augmented = compare_augmentations(frames.instance_records)
+        comparisons += [_Comparison(*row, check_same_sizes) for row in augmented]
         rows, bar = [], tqdm(comparisons, unit=" rows", desc="comparing")
         for work, against, ours, theirs, check in bar:
             bar.set_postfix_str(work)
@@ -108,7 +112,7 @@ def measure_data(
             settings,
             rows,
             [_measure_cached_dicts(*many)],
-            left_out,
+            left_out + not_augmented,
             floors=_floors(frames, Path(scratch) / "decoded", rows),
             memory=_measure_memory(many[1]()),
         )

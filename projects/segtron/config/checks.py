@@ -9,6 +9,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from segtron.config.augmentation_checks import check_augmentations
 from segtron.errors import UserError
 
 # Keys with a fixed set of values.
@@ -22,6 +23,7 @@ CHOICES = {
         "TrainingSampler",
         "RepeatFactorTrainingSampler",
         "RandomSubsetTrainingSampler",
+        "ClassBalancedTrainingSampler",
     ),
     "SOLVER.LR_SCHEDULER_NAME": (
         "WarmupMultiStepLR",
@@ -57,6 +59,7 @@ AT_LEAST = {
     "LOG.PICTURES_NUMBER": 1,
     "TEST.EVAL_PERIOD": 0,
     "DATALOADER.NUM_WORKERS": 0,
+    "DATALOADER.CLASS_BALANCE_MAX_REPEAT": 1,
     "MODEL.ROI_HEADS.NUM_CLASSES": 1,
     "MODEL.SEM_SEG_HEAD.NUM_CLASSES": 1,
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": 1,
@@ -70,6 +73,15 @@ AT_LEAST = {
 SHARES = (
     "INPUT.VERTICAL_FLIP_PROB",
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA",
+    "INPUT.COLOR_JITTER.BRIGHTNESS",
+    "INPUT.COLOR_JITTER.CONTRAST",
+    "INPUT.COLOR_JITTER.SATURATION",
+    "INPUT.COLOR_JITTER.HUE",
+    "INPUT.ROTATION.PROB",
+    "INPUT.COPY_PASTE.PROB",
+    "INPUT.COPY_PASTE.OBJECT_PROB",
+    "INPUT.COPY_PASTE.MIN_VISIBLE",
+    "INPUT.MOSAIC.PROB",
     "TEST.BOUNDARY_RATIO",
     "SOLVER.EMA.DECAY",
     "SOLVER.MOMENTUM",
@@ -81,8 +93,16 @@ NOT_SUPPORTED = (
     "MODEL.KEYPOINT_ON",
     "TEST.PRECISE_BN.ENABLED",
 )
-# What is made for semantic models only.
-SEMANTIC_ONLY = ("TEST.SLIDING_WINDOW.ENABLED", "TEST.AUG.ENABLED")
+# What is made for some meta-architectures only.
+ARCHITECTURES = {
+    "TEST.SLIDING_WINDOW.ENABLED": ("SemanticSegmentor",),
+    "TEST.AUG.ENABLED": (
+        "SemanticSegmentor",
+        "GeneralizedRCNN",
+        "UnifiedPanopticFPN",
+        "BottomUpPanoptic",
+    ),
+}
 # What a training does with DATASETS.TEST only.
 NEED_TEST_SET = ("TEST.EVAL_PERIOD", "TEST.VALIDATION_LOSS", "LOG.PICTURES_PERIOD")
 LISTS_OF_NAMES = (
@@ -123,11 +143,11 @@ def check_values(cfg: CfgNode) -> None:
         if get(key):
             raise UserError(f"{key} is True, which Segtron does not support; set it to False")
     architecture = cfg.MODEL.META_ARCHITECTURE
-    for key in SEMANTIC_ONLY:
-        if get(key) and architecture != "SemanticSegmentor":
+    for key, able in ARCHITECTURES.items():
+        if get(key) and architecture not in able:
             raise UserError(
-                f"{key} is True, which Segtron does for semantic models only "
-                f"(MODEL.META_ARCHITECTURE SemanticSegmentor, not {architecture}); set it to False"
+                f"{key} is True, which Segtron does for MODEL.META_ARCHITECTURE "
+                f"{', '.join(able)} only, not {architecture}; set it to False"
             )
     for key in LISTS_OF_NAMES:
         for name in get(key):
@@ -138,6 +158,7 @@ def check_values(cfg: CfgNode) -> None:
     _check_pixels(cfg)
     _check_steps(cfg)
     _check_sizes(cfg)
+    check_augmentations(cfg)
     _check_windows(cfg)
     _check_scales(cfg)
 

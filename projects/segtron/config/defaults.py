@@ -58,6 +58,10 @@ def _add_dataloader(cfg: CfgNode) -> None:
     # The share of the images that DATALOADER.SAMPLER_TRAIN RandomSubsetTrainingSampler trains on;
     # which ones follows from SEED.
     cfg.DATALOADER.RANDOM_SUBSET_RATIO = 1.0
+    # DATALOADER.SAMPLER_TRAIN (Detectron2's key) also takes ClassBalancedTrainingSampler, which
+    # shows images of rare classes more often (docs/augmentations.md); but none more than so many
+    # times as often as the one that is shown least.
+    cfg.DATALOADER.CLASS_BALANCE_MAX_REPEAT = 20.0
     # A folder on a fast disk where decoded images and label files are kept, so that a crop reads
     # its own rows and decodes nothing; "" keeps none. It takes 3 bytes a pixel of images, 1 or 2 of
     # label files: for the 2,975 images of Cityscapes' train 19 GB, with panoptic labels 31 GB. When
@@ -79,8 +83,11 @@ def _add_log(cfg: CfgNode) -> None:
 
 
 def _add_input(cfg: CfgNode) -> None:
+    # docs/augmentations.md shows what all of these do, and says in which order. Where one of them
+    # fills up pixels or mixes images, masks are bitmaps whatever INPUT.MASK_FORMAT says.
+
     # INPUT.COLOR_AUG_SSD (PointRend's key) turns on random brightness, contrast, saturation and
-    # hue.
+    # hue of fixed strength.
 
     # Chance that a training image is turned upside down, on top of INPUT.RANDOM_FLIP. For views
     # from above (microscopes, drones, satellites), where down is no direction.
@@ -89,8 +96,54 @@ def _add_input(cfg: CfgNode) -> None:
     # INPUT.CROP cuts before images are resized, as in Detectron2, or after: then all crops of TYPE
     # "absolute" have one size however images are scaled, as is usual in semantic segmentation.
     cfg.INPUT.CROP.AFTER_RESIZE = False
+    # Fill up images that are smaller than a crop of TYPE "absolute" that comes AFTER_RESIZE, at the
+    # right and the bottom: with MODEL.PIXEL_MEAN, labels with void.
+    cfg.INPUT.CROP.PAD = False
     # INPUT.CROP.SINGLE_CATEGORY_MAX_AREA (PointRend's key) is the largest share of a crop that one
     # class may fill; ten tries are made. It needs semantic ground truth.
+
+    # Large-scale jitter (Ghiasi et al. 2021) in place of INPUT.MIN_SIZE_TRAIN and INPUT.CROP: an
+    # image is resized to fit into SIZE (height, width) times a factor from RANGE, then cut and
+    # filled up to SIZE.
+    cfg.INPUT.SCALE_JITTER = CfgNode()
+    cfg.INPUT.SCALE_JITTER.ENABLED = False
+    cfg.INPUT.SCALE_JITTER.RANGE = [0.1, 2.0]
+    cfg.INPUT.SCALE_JITTER.SIZE = [1024, 1024]
+
+    # Colours, as torchvision's ColorJitter: brightness, contrast and saturation change by a factor
+    # from 1 - value to 1 + value, the hue by up to value turns (at most 0.5). 0 leaves one out.
+    cfg.INPUT.COLOR_JITTER = CfgNode()
+    cfg.INPUT.COLOR_JITTER.BRIGHTNESS = 0.0
+    cfg.INPUT.COLOR_JITTER.CONTRAST = 0.0
+    cfg.INPUT.COLOR_JITTER.SATURATION = 0.0
+    cfg.INPUT.COLOR_JITTER.HUE = 0.0
+
+    # Chance that an image is turned about its centre by an angle between the two of ANGLES, in
+    # degrees. Its size stays; corners are filled up with MODEL.PIXEL_MEAN, labels with void.
+    cfg.INPUT.ROTATION = CfgNode()
+    cfg.INPUT.ROTATION.PROB = 0.0
+    cfg.INPUT.ROTATION.ANGLES = [-10.0, 10.0]
+
+    # Transforms of the library albumentations (pip install albumentations==2.0.8), in their order.
+    # Each is a mapping of its class's name and parameters:
+    #   {name: GaussNoise, std_range: [0.02, 0.1], p: 0.3}
+    cfg.INPUT.ALBUMENTATIONS = []
+    # The same for augmentations of one's own, which are registered in
+    # `segtron.data.augmentations.AUGMENTATIONS`.
+    cfg.INPUT.AUGMENTATIONS = []
+
+    # Copy-paste (Ghiasi et al. 2021): with a chance of PROB objects of another training image are
+    # pasted, each with a chance of OBJECT_PROB. What has less than a share of MIN_VISIBLE of its
+    # pixels left is no object any more.
+    cfg.INPUT.COPY_PASTE = CfgNode()
+    cfg.INPUT.COPY_PASTE.PROB = 0.0
+    cfg.INPUT.COPY_PASTE.OBJECT_PROB = 0.5
+    cfg.INPUT.COPY_PASTE.MIN_VISIBLE = 0.1
+
+    # Chance that an image is one of four in a mosaic of SIZE (height, width).
+    cfg.INPUT.MOSAIC = CfgNode()
+    cfg.INPUT.MOSAIC.PROB = 0.0
+    cfg.INPUT.MOSAIC.SIZE = [640, 640]
 
 
 def _add_model(cfg: CfgNode) -> None:
@@ -349,4 +402,4 @@ def _add_test(cfg: CfgNode) -> None:
     cfg.TEST.SLIDING_WINDOW.SIZE = [512, 1024]
     cfg.TEST.SLIDING_WINDOW.STRIDE = [384, 768]
     # TEST.AUG (Detectron2's keys): average over images resized to each of MIN_SIZES, with FLIP also
-    # over their mirror images. So far for semantic models.
+    # over their mirror images; 0 leaves an image as it is. See docs/test_time_augmentation.md.

@@ -11,6 +11,7 @@ import torch
 from detectron2.data import detection_utils
 from detectron2.structures import Boxes, Instances
 
+from segtron.data.instance_layers import encode_masks, map_layers
 from segtron.data.instance_map import map_instances
 from segtron.data.lazy_input import LazyPicture, apply_segmentation
 from segtron.data.place_map import as_numbers, instances_of
@@ -52,6 +53,40 @@ def targets_by_map(
     left = [annotations[place - 1] for place in places.tolist()]
     instances.gt_boxes = _transformed_boxes(left, transforms, instances.image_size)
     return detection_utils.filter_empty_instances(instances, by_mask=False)
+
+
+def targets_by_layers(
+    annotations: Annotations,
+    transforms: T.TransformList,
+    shape: tuple[int, int],
+    new_shape: tuple[int, int],
+) -> Instances:
+    """The targets of annotations whose masks are moved as pixels, whatever they come as.
+
+    Args:
+        annotations: of one image, without crowds; their masks may overlap.
+        transforms: of the image, which leave 0 where nothing comes to.
+        shape: of the image before them, height and width.
+        new_shape: of the image after them.
+
+    Returns:
+        With `gt_boxes`, tight, `gt_classes` and `gt_masks`, bitmaps, in the annotations' order:
+        without those that the transforms cut off.
+
+    Raises:
+        UserError: an annotation has no mask, or one of another size than the image.
+    """
+    classes = np.array([-1, *(a["category_id"] for a in annotations)], np.int64)
+    nothing = instances_of(np.zeros(new_shape, np.uint8), classes)
+    found, places = [nothing[0]], [nothing[1]]
+    for members, pixels in map_layers(encode_masks(annotations, shape), shape):
+        picture = LazyPicture(pixels, apply_segmentation)
+        picture.transform(transforms)
+        layer = as_numbers(picture.read())
+        instances, local = instances_of(layer, classes[np.append(0, members + 1)])
+        found.append(instances)
+        places.append(members[local - 1])
+    return Instances.cat(found)[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
 
 def targets_one_by_one(

@@ -11,11 +11,20 @@ import detectron2.data.transforms as T
 import numpy as np
 from detectron2.data.transforms.augmentation import _TransformToAug
 
+from segtron.data.augmentations.color_jitter import ColorJitter
+from segtron.data.augmentations.fixed_size import PadToSize, PlaceAtRandom
+from segtron.data.augmentations.rotation import RandomRotation
+from segtron.data.augmentations.scale_jitter import ScaleJitter
 from segtron.data.crop_first import Step, crop_first, flatten, is_movable, shape_after
 from segtron.data.pixels import ArrayPixels, Pixels
 
 # Augmentations that look at nothing of an image but its size; not subclasses, which may do more.
 _LOOK_AT_SIZE = (
+    ColorJitter,
+    PadToSize,
+    PlaceAtRandom,
+    RandomRotation,
+    ScaleJitter,
     T.RandomCrop,
     T.RandomCrop_CategoryAreaConstraint,
     T.RandomFlip,

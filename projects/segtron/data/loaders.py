@@ -16,6 +16,8 @@ from detectron2.utils import comm
 from segtron.data.aspect_ratio import group_by_aspect_ratio
 from segtron.data.detectron2_panoptic import complete_panoptic
 from segtron.data.mapper import SegmentationMapper
+from segtron.data.mixing import MixedSamples, build_mixer
+from segtron.data.mixing.partners import Partners
 from segtron.data.register import CLASS_KINDS, short
 from segtron.data.repeat_factors import build_repeat_factors
 from segtron.data.training_loader import TrainingSamples, TrainLoader
@@ -157,15 +159,16 @@ def build_train_loader(
     groups = None
     if cfg.DATALOADER.ASPECT_RATIO_GROUPING:
         groups = group_by_aspect_ratio(records, skip_unreadable=skip_unreadable)
-    stream = TrainingStream(build_repeat_factors(cfg, records, seed), batch_size, seed, groups)
-    samples = TrainingSamples(
-        records,
-        SegmentationMapper(cfg, is_train=True),
-        cfg.DATALOADER.NUM_WORKERS,
-        stream=stream,
-        seed=seed,
-        skip_unreadable=skip_unreadable,
-    )
+    factors = build_repeat_factors(cfg, records, seed)
+    stream = TrainingStream(factors, batch_size, seed, groups)
+    arguments = (records, SegmentationMapper(cfg, is_train=True), cfg.DATALOADER.NUM_WORKERS)
+    options = {"stream": stream, "seed": seed, "skip_unreadable": skip_unreadable}
+    mixer = build_mixer(cfg)
+    if mixer is None:
+        samples = TrainingSamples(*arguments, **options)
+    else:
+        partners = Partners(records, factors)
+        samples = MixedSamples(*arguments, mixer=mixer, partners=partners, **options)
     share = batch_size // num_processes
     return TrainLoader(samples, ProcessBatches(stream, comm.get_rank(), share, first_batch))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetMapper, detection_utils
 from detectron2.structures import Instances
 
-from segtron.data.augmentations import build_augmentations
+from segtron.data.augmentations import build_augmentations, needs_bitmaps
+from segtron.data.augmentations.filling import filled_with, is_filling
+from segtron.data.augmentations.fixed_size import PadToSize, PlaceAtRandom
 from segtron.data.file_encoding import open_file
 from segtron.data.frame_cache import FrameCache
 from segtron.data.image_io import image_decoder
-from segtron.data.instance_targets import targets_by_map, targets_one_by_one
+from segtron.data.instance_targets import targets_by_layers, targets_by_map, targets_one_by_one
 from segtron.data.lazy_input import LazyInput, LazyPicture, apply_segmentation
 from segtron.data.panoptic_targets import open_classes, open_places, panoptic_targets
 from segtron.data.pixels import ArrayPixels, Pixels, read_all
@@ -61,16 +64,25 @@ class SegmentationMapper(DatasetMapper):
     """
 
     @configurable
-    def __init__(self, is_train: bool, *, cache_dir: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        cache_dir: str = "",
+        fill: Sequence[int] = (128, 128, 128),
+        **kwargs: Any,
+    ) -> None:
         """Take `DatasetMapper`'s arguments.
 
         Args:
             is_train: whether annotations and semantic labels are wanted.
             cache_dir: the folder that decoded files are kept in (`segtron.data.frame_cache`); none
                 where it is empty.
+            fill: the shade of each channel around an image that `map` places in a larger size.
             **kwargs: as for `detectron2.data.DatasetMapper`.
         """
         super().__init__(is_train, **kwargs)
+        self._fill = tuple(fill)
         self._opener = FrameCache(Path(cache_dir).expanduser()).open if cache_dir else open_file
         self._needs_sem_seg = any(
             isinstance(augmentation, T.RandomCrop_CategoryAreaConstraint)
@@ -83,13 +95,26 @@ class SegmentationMapper(DatasetMapper):
         arguments = super().from_config(cfg, is_train)
         arguments["augmentations"] = build_augmentations(cfg, is_train)
         arguments["cache_dir"] = cfg.DATALOADER.CACHE_DIR
+        arguments["fill"] = [round(value) for value in cfg.MODEL.PIXEL_MEAN]
+        if is_train and needs_bitmaps(cfg):
+            # Masks are fed in any case; Detectron2 makes boxes of them only where they are used.
+            arguments |= {"use_instance_mask": True, "recompute_boxes": True}
+            arguments["instance_mask_format"] = "bitmask"
         return arguments
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """Map one image, see `map`."""
+        return self.map(dataset_dict)
+
+    def map(
+        self, dataset_dict: dict[str, Any], size: tuple[int, int] | None = None
+    ) -> dict[str, Any]:
         """Map one image.
 
         Args:
             dataset_dict: in Detectron2's standard format; not changed.
+            size: height and width that the image is to have once it is augmented, for which it is
+                cut or filled up at random; default: as the augmentations leave it.
 
         Returns:
             The dict with `image`, (C, H, W) uint8. In training also, where there are annotations,
@@ -114,7 +139,9 @@ class SegmentationMapper(DatasetMapper):
                 "has no semantic labels to measure it by; set it to 1.0"
             )
         augmented = LazyInput(image, sem_seg)
-        transforms = augmented.augment(self.augmentations.augs)
+        transforms = augmented.augment(self._augmentations_for(size))
+        # In maps of instances and segments, which follow, 0 is nothing.
+        transforms = filled_with(0, transforms)
         # A copy: flips leave negative strides, which torch does not take.
         record["image"] = torch.from_numpy(augmented.image.transpose(2, 0, 1).copy())
         if places is not None:
@@ -129,6 +156,13 @@ class SegmentationMapper(DatasetMapper):
             kept = [dict(a) for a in annotations if not a.get("iscrowd", 0)]
             record["instances"] = self._targets(kept, transforms, image.shape, augmented.shape)
         return record
+
+    def _augmentations_for(self, size: tuple[int, int] | None) -> list[T.Augmentation]:
+        augmentations = self.augmentations.augs
+        if size is None:
+            return augmentations
+        others = [a for a in augmentations if not isinstance(a, PadToSize)]
+        return [*others, PlaceAtRandom(size, self._fill)]
 
     def _open_places(self, record: dict[str, Any]) -> Pixels:
         places = open_places(record, self._opener)
@@ -153,6 +187,8 @@ class SegmentationMapper(DatasetMapper):
         if not self.use_keypoint:
             for annotation in annotations:
                 annotation.pop("keypoints", None)
+            if is_filling(transforms):
+                return targets_by_layers(annotations, transforms, shape, new_shape)
             instances = targets_by_map(
                 annotations, transforms, shape, recompute_boxes=self.recompute_boxes
             )

@@ -1,4 +1,4 @@
-"""How often an epoch shows each image, by Detectron2's names of samplers."""
+"""How often an epoch shows each image, by names of samplers: Detectron2's and one more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data.samplers import RepeatFactorTrainingSampler
 
+from segtron.data.class_balance import class_balanced_factors
 from segtron.data.seeded import Purpose, derive, generator_of
 from segtron.errors import UserError
 
@@ -30,8 +31,8 @@ def build_repeat_factors(cfg: CfgNode, records: Records, seed: int) -> np.ndarra
         (N,) float64: 0 for an image that is left out, else 1 or more.
 
     Raises:
-        UserError: there is no such sampler, an image has not the instances that it goes by, or it
-            would leave out all images.
+        UserError: there is no such sampler, an image has not the instances or labels that it goes
+            by, or it would leave out all images.
     """
     name = cfg.DATALOADER.SAMPLER_TRAIN
     if name not in _SAMPLERS:
@@ -87,8 +88,17 @@ def _random_subset(cfg: CfgNode, records: Records, seed: int) -> np.ndarray:
     return factors
 
 
+def _by_all_classes(cfg: CfgNode, records: Records, seed: int) -> np.ndarray:
+    return class_balanced_factors(
+        records,
+        cfg.DATALOADER.CLASS_BALANCE_MAX_REPEAT,
+        skip_unreadable=cfg.DATALOADER.SKIP_UNREADABLE,
+    )
+
+
 _SAMPLERS: dict[str, Callable[[CfgNode, Records, int], np.ndarray]] = {
     "TrainingSampler": _all_once,
     "RepeatFactorTrainingSampler": _by_rarest_class,
     "RandomSubsetTrainingSampler": _random_subset,
+    "ClassBalancedTrainingSampler": _by_all_classes,
 }

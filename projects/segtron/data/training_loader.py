@@ -16,7 +16,7 @@ from segtron.errors import UnreadableFileError, UserError
 logger = logging.getLogger(__name__)
 
 # Of a mapped dict, where other images could not be read: their files, and why.
-_SKIPPED = "skipped_files"
+SKIPPED = "skipped_files"
 
 
 class TrainingSamples(MappedRecords):
@@ -65,7 +65,7 @@ class TrainingSamples(MappedRecords):
                     raise
                 skipped[self.file_name(index)] = error.sentence
                 continue
-            return mapped | {_SKIPPED: skipped} if skipped else mapped
+            return mapped | {SKIPPED: skipped} if skipped else mapped
         raise UserError(
             f"none of the {len(skipped)} training images can be read: "
             + next(iter(skipped.values()))
@@ -94,7 +94,7 @@ class TrainLoader(WatchedLoader):
         """See `WatchedLoader.__iter__`."""
         for batch in super().__iter__():
             for image in batch:
-                self._count(image.pop(_SKIPPED, {}))
+                self._count(image.pop(SKIPPED, {}))
             yield batch
 
     def _count(self, skipped: Mapping[str, str]) -> None:

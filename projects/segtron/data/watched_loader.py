@@ -121,7 +121,8 @@ class WatchedLoader(torch.utils.data.DataLoader):
                 the file that it was reading.
         """
         others = set(multiprocessing.active_children())
-        batches = super().__iter__()
+        with _one_opencv_thread():
+            batches = super().__iter__()
         workers = [p for p in multiprocessing.active_children() if p not in others]
         if not workers:
             yield from batches
@@ -143,6 +144,17 @@ class WatchedLoader(torch.utils.data.DataLoader):
             del batches
         if failure is not None:
             raise failure  # not up there, where it would keep the other error
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Let OpenCV end its threads, for a process that is forked now would wait for them forever."""
+    number = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(number)
 
 
 def _sentence_alone(error: Exception) -> UserError | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
 from segtron.data.loaders import leaves_out_empty
 from segtron.data.mapper import check_image_size
+from segtron.data.mixing import build_mixer
+from segtron.data.mixing.partners import Partners
 from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
 from segtron.files import refuse_overwriting
@@ -62,16 +64,16 @@ def visualize_data(
     ]
     overview = output_dir / "overview.png"
     refuse_overwriting([overview, *paths])
-    mapper = _build_mapper(cfg, is_train) if source == "model" else None
+    fed = _what_is_fed(cfg, is_train, records) if source == "model" else None
     # The same pictures at each call.
     seed_all_rng(max(cfg.SEED, 0))
     metadata = class_metadata(names[0])
     tiles, titles = [], []
     for i, path in zip(tqdm(chosen, unit=" pictures", desc="draw"), paths, strict=True):
-        if mapper is None:
+        if fed is None:
             picture = draw_annotations(records[i], metadata)
         else:
-            picture = draw_model_input(mapper(records[i]), metadata, cfg.INPUT.FORMAT)
+            picture = draw_model_input(fed(int(i)), metadata, cfg.INPUT.FORMAT)
         write_picture(path, picture)
         if len(tiles) < ON_OVERVIEW:
             tiles.append(shrink(picture, 640))
@@ -149,8 +151,23 @@ def _beside_image(image: np.ndarray, overlay: np.ndarray, title: str) -> np.ndar
     return side_by_side([plain, overlay], ["image", title])
 
 
-def _build_mapper(cfg: CfgNode, is_train: bool) -> SegmentationMapper:
+def _what_is_fed(
+    cfg: CfgNode, is_train: bool, records: Sequence[dict[str, Any]]
+) -> Callable[[int], dict[str, Any]]:
+    """From the index of a record to what a model is fed."""
     # A mapper for testing would leave the annotations out.
     arguments = SegmentationMapper.from_config(cfg, is_train=True)
     arguments["augmentations"] = build_augmentations(cfg, is_train)
-    return SegmentationMapper(**arguments)
+    mapper = SegmentationMapper(**arguments)
+    mixer = build_mixer(cfg) if is_train else None
+    if mixer is None:
+        return lambda i: mapper(records[i])
+    partners = Partners(records, np.ones(len(records)))
+
+    def mix(i: int) -> dict[str, Any]:
+        return mixer.mix(
+            lambda size: mapper.map(records[i], size),
+            lambda size: mapper.map(records[partners.draw(i)], size),
+        )
+
+    return mix

@@ -1,0 +1,64 @@
+"""The example of docs/extending.md, as a user would have it: two files, run as a program."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segtron.data.cityscapes import SEM_SEG_LABELS
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "extending.md"
+FAST = [
+    *("SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
+    *("MODEL.TIMM.PRETRAINED", "False", "MODEL.SEM_SEG_HEAD.NAME", "LinearHead"),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    head, metric, script = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "my_parts.py").write_text(head + metric)
+    (folder / "my_train.py").write_text(script)
+    return folder
+
+
+def test_it_trains_and_scores(folder: Path, datasets: Path) -> None:
+    config = ROOT / "configs" / "toytown" / "fcn_8s_lite0.yaml"
+    run = subprocess.run(
+        [sys.executable, "my_train.py", "--config-file", config, *FAST, "OUTPUT_DIR", "out"],
+        cwd=folder,
+        env=os.environ | {"DETECTRON2_DATASETS": str(datasets)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    scores = json.loads((folder / "out" / "metrics.json").read_text().splitlines()[-1])
+    expected = error_of_saved_labels(folder / "out", datasets / "toytown")
+    assert scores["cover/error"] == pytest.approx(expected, rel=1e-9)
+    assert "sem_seg/mIoU" in scores
+
+
+def error_of_saved_labels(output_dir: Path, root: Path) -> float:
+    """The metric once more, of the files that the evaluation left."""
+    errors = []
+    for path in (output_dir / "inference" / "toytown_sem_seg_val" / "labels").iterdir():
+        [truth_file] = root.glob(
+            f"gtFine/val/*/{path.stem.removesuffix('_leftImg8bit')}*labelIds.png"
+        )
+        predicted, truth = (np.asarray(Image.open(file)) for file in (path, truth_file))
+        ids = [label.id for label in SEM_SEG_LABELS]
+        is_labelled = np.isin(truth, ids)
+        shares = [[np.mean(labels[is_labelled] == i) for i in ids] for labels in (predicted, truth)]
+        errors.append(np.abs(np.subtract(*shares)).mean())
+    assert len(errors) == 4
+    return 100 * float(np.mean(errors))
