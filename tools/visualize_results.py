@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw a run's predictions beside the ground truth, worst images first. See `--help`."""
+"""Show a run's scores, and its predictions beside the ground truth. See `--help`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from detectron2.utils.logger import setup_logger
 from segtron import command_line
 from segtron.config import load_config
 from segtron.errors import UserError
-from segtron.visualization.report import REPORT_FILE
+from segtron.visualization.report import REPORT_FILE, REPORT_FOLDER
 from segtron.visualization.results import last_scores, visualize_results
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description="Draw a run's predictions beside the ground truth, worst images first.",
+        description="Show a run's scores, and its predictions beside the ground truth, worst "
+        "first, on one page that a browser opens from disk.",
         epilog="Example:\n  python tools/visualize_results.py output/first --number 50",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -27,14 +28,15 @@ def parse_args() -> argparse.Namespace:
         "output_dir",
         type=Path,
         metavar="OUTPUT_DIR",
-        help="of a run that was scored; the pictures go to its folder visualizations",
+        help="of a run that was scored; the page goes to its folder report, sheets of the worst "
+        "images to its folder visualizations",
     )
     parser.add_argument(
         "--number",
-        type=command_line.positive_int,
+        type=_number_or_all,
         default=24,
         metavar="N",
-        help="how many images of each test set (default: %(default)s)",
+        help="how many images of each test set, or all (default: %(default)s)",
     )
     parser.add_argument(
         "--score-threshold",
@@ -45,8 +47,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _number_or_all(text: str) -> int | None:
+    return None if text == "all" else command_line.positive_int(text)
+
+
 def main() -> None:
-    """Draw the run that the command line names."""
+    """Show the run that the command line names."""
     args = parse_args()
     setup_logger(name="segtron")
     config = args.output_dir / "config.yaml"
@@ -65,10 +71,8 @@ def main() -> None:
     for score in last_scores(args.output_dir / "metrics.json"):
         print(score)
     for folder in folders:
-        print(
-            f"pictures, worst first, are in {folder}; {folder / 'overview.png'} shows the worst, "
-            f"{folder / REPORT_FILE} all of them side by side with the ground truth"
-        )
+        print(f"sheets of the worst images are in {folder}")
+    print(f"open {args.output_dir / REPORT_FOLDER / REPORT_FILE} in a browser")
 
 
 if __name__ == "__main__":

@@ -59,13 +59,6 @@ def test_the_worst_image_comes_first(run):
         "001_q0.67_a.png",
         "002_q1.00_b.png",
         "overview.png",
-        "panels",
-        "report.html",
-    ]
-    assert sorted(path.name for path in (folder / "panels").iterdir()) == [
-        f"{name}_{panel}.jpg"
-        for name in ("001_q0.67_a", "002_q1.00_b")
-        for panel in ("ground_truth", "image", "prediction")
     ]
 
 
@@ -83,7 +76,6 @@ def test_older_pictures_are_replaced(run):
     visualize_results(cfg, run, number=5, min_score=0.5)
     (folder,) = visualize_results(cfg, run, number=1, min_score=0.5)
     assert sorted(path.name for path in folder.glob("*.png")) == ["001_q0.67_a.png", "overview.png"]
-    assert len(list((folder / "panels").iterdir())) == 3
 
 
 def test_results_of_other_data_are_refused(run):
@@ -148,7 +140,7 @@ def test_found_missed_invented_and_confused_have_their_colours():
 
 def test_pictures_can_be_opened(run):
     (folder,) = visualize_results(load_config(run / "config.yaml"), run, number=5, min_score=0.5)
-    for path in (*folder.glob("*.png"), *folder.glob("panels/*")):
+    for path in folder.glob("*.png"):
         with Image.open(path) as image:
             image.load()
 

@@ -38,9 +38,7 @@ def test_the_worst_image_comes_first(semantic_run):
         "002_q1.00_b.png",
         "overview.png",
     ]
-    panels = list(folder.glob("panels/*"))
-    assert len(panels) == 8
-    for path in (*folder.glob("*.png"), *panels):
+    for path in folder.glob("*.png"):
         with Image.open(path) as image:
             image.load()
     draw(semantic_run, number=1)
@@ -85,8 +83,9 @@ def test_a_set_may_have_classes_and_instances(semantic_run):
     assert folders == [base / "instances", base / "classes"]
     for folder in folders:
         assert (folder / "overview.png").is_file()
-        assert f"<h1>fields: {folder.name}</h1>" in (folder / "report.html").read_text()
     assert sorted(path.name for path in base.iterdir()) == ["classes", "instances"]
+    pictures = semantic_run / "report" / "pictures"
+    assert sorted(path.name for path in pictures.iterdir()) == ["1", "2"]
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from segtron.evaluation.image_quality import InstanceMatch, match_instances
 from segtron.evaluation.masks import as_rle
 from segtron.visualization.comparison import Comparison
 from segtron.visualization.instance_comparison import draw_instance_comparison
+from segtron.visualization.report_instance_layers import instance_layers
+from segtron.visualization.report_layers import ImageLayers
 
 RESULTS_FILE = "coco_instances_results.json"
 
@@ -48,7 +50,15 @@ class InstanceResult:
 
     def draw(self) -> Comparison:
         """See `draw_instance_comparison`."""
-        return draw_instance_comparison(
+        return draw_instance_comparison(*self._sides())
+
+    def layers(self) -> ImageLayers:
+        """See `instance_layers`."""
+        return instance_layers(*self._sides())
+
+    def _sides(self) -> tuple[Any, ...]:
+        """What both of them take."""
+        return (
             read_image(self.record["file_name"], "RGB"),
             self.record["annotations"],
             self.predictions,

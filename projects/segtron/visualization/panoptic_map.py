@@ -19,7 +19,8 @@ class PanopticMap:
     """The segments of one image.
 
     Attributes:
-        numbers: (H, W) uint16: i + 1 is `segments[i]`, `VOID` none of them.
+        numbers: (H, W) uint16, or uint32 where there are more than that can tell apart: i + 1 is
+            `segments[i]`, `VOID` none of them.
         segments: as in `segments_info`, only those that have pixels.
         areas: (S + 1,) int64, pixels of each number.
     """
@@ -34,7 +35,7 @@ class PanopticMap:
         Args:
             dropped: (S,) bool.
         """
-        kept = np.arange(len(self.segments) + 1, dtype=np.uint16)
+        kept = np.arange(len(self.segments) + 1, dtype=self.numbers.dtype)
         kept[1:][dropped] = VOID
         return kept[self.numbers]
 
@@ -58,10 +59,11 @@ def panoptic_map(
     measures = measure_segments(ids)
     areas = dict(zip(measures.ids.tolist(), measures.areas.tolist(), strict=True))
     segments = [segment for segment in segments_info if segment["id"] in areas]
+    kind = np.uint16 if len(segments) < 2**16 else np.uint32
     numbers = replace_ids(
         ids,
         np.array([segment["id"] for segment in segments], np.int64),
-        np.arange(1, len(segments) + 1, dtype=np.uint16),
+        np.arange(1, len(segments) + 1, dtype=kind),
         VOID,
     )
     listed = [areas[segment["id"]] for segment in segments]

@@ -30,6 +30,8 @@ from segtron.evaluation.panoptic_quality import (
 from segtron.evaluation.scores import PanopticScores
 from segtron.visualization.comparison import Comparison
 from segtron.visualization.panoptic_comparison import Side, draw_panoptic_comparison
+from segtron.visualization.report_layers import ImageLayers
+from segtron.visualization.report_panoptic_layers import panoptic_layers
 
 
 class _Matched(NamedTuple):
@@ -63,6 +65,14 @@ class PanopticResult:
 
     def draw(self) -> Comparison:
         """See `draw_panoptic_comparison`."""
+        return draw_panoptic_comparison(*self._sides())
+
+    def layers(self) -> ImageLayers:
+        """See `panoptic_layers`."""
+        return panoptic_layers(*self._sides())
+
+    def _sides(self) -> tuple[Any, ...]:
+        """What both of them take."""
         matched = _match(
             self.record,
             self.predicted_file,
@@ -80,7 +90,7 @@ class PanopticResult:
             }
             for segment in self.segments
         ]
-        return draw_panoptic_comparison(
+        return (
             read_image(self.record["file_name"], "RGB"),
             Side(matched.true_ids, self.record["segments_info"]),
             Side(matched.found_ids, found),

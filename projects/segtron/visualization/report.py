@@ -1,18 +1,25 @@
-"""A page that shows a run's results on a data set, image by image."""
+"""One page that shows how good a run is: its scores, and its images with what is wrong on them."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from segtron.files import replacing
+from segtron.errors import UserError
+from segtron.files import replacing_folder
+from segtron.visualization.report_layers import FATES, ImageLayers
+from segtron.visualization.report_pictures import hex_color, write_images
 
+REPORT_FOLDER = "report"
 REPORT_FILE = "report.html"
+# Of the galleries, numbered from 1.
+PICTURES_FOLDER = "pictures"
 _ENVIRONMENT = Environment(
     loader=PackageLoader("segtron.visualization"),
     autoescape=True,
@@ -20,81 +27,124 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-# Names of files may have any bytes.
-_ENVIRONMENT.filters["url"] = lambda path: quote(os.fsencode(path))
 
 
 @dataclass(frozen=True)
-class ReportPicture:
-    """A picture on the page.
+class GalleryImage:
+    """An image of a gallery.
 
     Attributes:
-        title: stands above it.
-        path: of the file, relative to the page.
-        width: in pixels.
-        height: in pixels.
-    """
-
-    title: str
-    path: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class ReportImage:
-    """What the page shows of one image.
-
-    Attributes:
-        name: of the image.
-        facts: what there is to say about it, by short names.
-        sheet: file with all pictures together, relative to the page.
-        pictures: stand side by side.
+        name: for people; any characters.
+        read: reads and outlines it.
     """
 
     name: str
-    facts: Mapping[str, str]
-    sheet: str
-    pictures: Sequence[ReportPicture]
+    read: Callable[[], ImageLayers]
 
 
 @dataclass(frozen=True)
-class Report:
-    """A page.
+class Gallery:
+    """The images of one data set with one kind of predictions.
 
     Attributes:
         data_set: its name.
         kind: what of the predictions is shown.
-        scores: a line for each score of the last evaluation.
-        num_images: how many images the data set has.
+        classes: names of the classes that regions refer to.
+        min_score: predicted instances below it were left out; None where all is shown.
+        total: how many images the data set has.
         images: those that are shown, the worst first.
     """
 
     data_set: str
     kind: str
-    scores: Sequence[str]
-    num_images: int
-    images: Sequence[ReportImage]
+    classes: Sequence[str]
+    min_score: float | None
+    total: int
+    images: Sequence[GalleryImage]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is on a page; the parts in the form of `segtron.visualization.report_scores`.
+
+    Attributes:
+        title: of the run.
+        facts: what there is to say about the run, by short names.
+        scores: of the last evaluation, see `describe_scores`.
+        curves: see `describe_curves`.
+        analyses: data set -> see `describe_analysis`.
+        galleries: what is there to look at.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    scores: Sequence[Mapping[str, Any]]
+    curves: Sequence[Mapping[str, Any]]
+    analyses: Mapping[str, Mapping[str, Any]]
+    galleries: Sequence[Gallery]
 
 
 def write_report(folder: Path, report: Report) -> Path:
-    """Write a page beside the pictures that it shows.
+    """Write a page and the pictures that it shows, in the place of an older one.
 
-    It needs no other files, no scripts and no network.
+    The page is opened from disk and needs no server and no network; the folder can be moved and
+    sent as it is.
 
     Args:
-        folder: gets `REPORT_FILE`.
+        folder: gets `REPORT_FILE` and `PICTURES_FOLDER`.
         report: what is on it. Names may have any characters.
 
     Returns:
         The page.
 
     Raises:
-        UserError: the file can't be written.
+        UserError: the folder is somebody else's, can't be written, or an image can't be read.
     """
-    page = _ENVIRONMENT.get_template(REPORT_FILE).render(report=report)
-    path = folder / REPORT_FILE
-    with replacing(path) as temporary:
-        # What is no text in the name of a file becomes question marks.
-        temporary.write_text(page, encoding="utf-8", errors="replace")
-    return path
+    page = folder / REPORT_FILE
+    if folder.exists() and not page.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is no report and would be overwritten; move it away")
+    with replacing_folder(folder) as temporary:
+        galleries = [
+            _write_gallery(gallery, temporary / PICTURES_FOLDER / str(number))
+            for number, gallery in enumerate(report.galleries, start=1)
+        ]
+        content = {
+            "title": report.title,
+            "facts": dict(report.facts),
+            "scores": list(report.scores),
+            "curves": list(report.curves),
+            "analyses": dict(report.analyses),
+            "fates": {name: hex_color(color) for name, color in FATES.items()},
+            "galleries": galleries,
+        }
+        text = _ENVIRONMENT.get_template(REPORT_FILE).render(
+            title=report.title, content=_json_text(content), nonce=secrets.token_urlsafe(16)
+        )
+        # What is no text in a name becomes question marks.
+        (temporary / REPORT_FILE).write_text(text, encoding="utf-8", errors="replace")
+    return page
+
+
+def _write_gallery(gallery: Gallery, folder: Path) -> dict[str, Any]:
+    folder.mkdir(parents=True)
+    described = write_images([image.read for image in gallery.images], folder)
+    return {
+        "folder": f"{PICTURES_FOLDER}/{folder.name}",
+        "data_set": gallery.data_set,
+        "kind": gallery.kind,
+        "classes": list(gallery.classes),
+        "min_score": gallery.min_score,
+        "total": gallery.total,
+        "images": [
+            {"name": image.name} | facts
+            for image, facts in zip(gallery.images, described, strict=True)
+        ],
+    }
+
+
+def _json_text(content: Any) -> str:
+    """JSON that can stand in a <script>: nothing in it ends the element or opens a comment."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

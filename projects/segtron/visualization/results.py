@@ -1,8 +1,7 @@
-"""The results of a run as pictures and a page of them: the worst images first."""
+"""The results of a run as pictures and a page: the worst images first."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
+from segtron.data.classes import class_metadata
 from segtron.errors import UserError
 from segtron.evaluation.label_files import LABELS_FOLDER
 from segtron.evaluation.model_output import is_panoptic, known_metadata
@@ -21,25 +21,30 @@ from segtron.visualization.comparison import Comparison
 from segtron.visualization.instance_results import RESULTS_FILE, load_instance_results
 from segtron.visualization.layout import contact_sheet, shrink, write_picture
 from segtron.visualization.panoptic_results import load_panoptic_results
-from segtron.visualization.report import Report, ReportImage, ReportPicture, write_report
+from segtron.visualization.report import (
+    REPORT_FOLDER,
+    Gallery,
+    GalleryImage,
+    Report,
+    write_report,
+)
+from segtron.visualization.report_layers import ImageLayers
+from segtron.visualization.report_scores import (
+    describe_analysis,
+    describe_curves,
+    describe_run,
+    describe_scores,
+    evaluations,
+    protocol_of,
+)
 from segtron.visualization.semantic_results import load_semantic_results
 
 logger = logging.getLogger(__name__)
 
-ON_OVERVIEW = 12
-# Holds the pictures that a page shows, each on its own.
-PANELS_FOLDER = "panels"
+# So many images have a sheet; `overview.png` shows them together.
+NUM_SHEETS = 12
 # How an evaluation saves what pictures of panoptic results are made of.
 HOW_TO_SAVE_PANOPTIC = "tools/train_net.py --eval-only … TEST.SAVE_PANOPTIC True"
-# Whose rules a score follows, by the end of its name in metrics.json.
-PROTOCOLS = {
-    "panoptic_seg/PQ": "the official scorer's rules",
-    "bbox/AP": "COCO's protocol",
-    "segm/AP": "COCO's protocol",
-    "cityscapes_segm/AP": "Cityscapes' protocol",
-    "sem_seg/mIoU": "Detectron2's rules",
-    "cityscapes_sem_seg/IoU": "Cityscapes' protocol",
-}
 
 
 class ImageResult(Protocol):
@@ -58,6 +63,9 @@ class ImageResult(Protocol):
     def draw(self) -> Comparison:
         """The two side by side, and what is wrong."""
 
+    def layers(self) -> ImageLayers:
+        """The two as outlines, and what is wrong."""
+
 
 @dataclass(frozen=True)
 class ResultKind:
@@ -67,41 +75,54 @@ class ResultKind:
         saved: what of them is in `inference/<data set>/`.
         load: brings them together with the ground truth; gets the data set's name, that folder, and
             the lowest score of an instance that counts.
+        classes: under which name the metadata has the classes.
+        has_min_score: whether the lowest score matters.
     """
 
     saved: str
     load: Callable[[str, Path, float], Sequence[ImageResult]]
+    classes: str
+    has_min_score: bool = False
 
 
 KINDS = {
     "panoptic": ResultKind(
-        PANOPTIC_JSON, lambda name, folder, min_score: load_panoptic_results(name, folder)
+        PANOPTIC_JSON,
+        lambda name, folder, min_score: load_panoptic_results(name, folder),
+        "panoptic_classes",
     ),
-    "instances": ResultKind(RESULTS_FILE, load_instance_results),
+    "instances": ResultKind(
+        RESULTS_FILE,
+        load_instance_results,
+        "thing_classes",
+        has_min_score=True,
+    ),
     "classes": ResultKind(
-        LABELS_FOLDER, lambda name, folder, min_score: load_semantic_results(name, folder)
+        LABELS_FOLDER,
+        lambda name, folder, min_score: load_semantic_results(name, folder),
+        "stuff_classes",
     ),
 }
 
 
 def visualize_results(
-    cfg: CfgNode, output_dir: Path, *, number: int, min_score: float
+    cfg: CfgNode, output_dir: Path, *, number: int | None, min_score: float
 ) -> list[Path]:
-    """Draw the worst images of each test set that a run has predictions of.
+    """Show the worst images of each test set that a run has predictions of, and the run's scores.
 
-    They go to `output_dir/visualizations/<data set>/`: a sheet an image, named by rank, quality and
-    image; `overview.png`; and `report.html`, a page that shows the parts of the sheets, which lie
-    in `panels/`. Each of `KINDS` has a subfolder if there are several. What was in the data set's
-    folder is replaced.
+    All are on one page, `output_dir/report/report.html`. The worst `NUM_SHEETS` are also drawn on
+    sheets, to send around, in `output_dir/visualizations/<data set>/`: one an image, named by
+    rank, quality and image, and `overview.png`. Each of `KINDS` has a subfolder there if there are
+    several. What was in the folder `report` and in the data set's folder is replaced.
 
     Args:
         cfg: the run's config.
         output_dir: the run's folder, with what `KINDS` name below `inference/<data set>/`.
-        number: how many images of each test set to draw.
+        number: how many images of each test set to show; None for all.
         min_score: instances below it don't count.
 
     Returns:
-        The folders with an overview and a page.
+        The folders with sheets and an overview.
 
     Raises:
         UserError: there are no predictions, they don't belong to the data set, or the data is
@@ -140,14 +161,39 @@ def visualize_results(
             name,
             HOW_TO_SAVE_PANOPTIC,
         )
-    folders = []
+    galleries = []
+    worst: dict[str, dict[str, Sequence[ImageResult]]] = {}
     for name, kinds in found.items():
-        results = {kind: KINDS[kind].load(name, inference / name, min_score) for kind in kinds}
-        scores = last_scores(output_dir / "metrics.json", name)
-        folders += _replace_pictures(
-            name, results, scores, number, output_dir / "visualizations" / name
+        for kind in kinds:
+            results = KINDS[kind].load(name, inference / name, min_score)
+            # Images of equal quality stay in the data set's order.
+            ranked = sorted(results, key=lambda result: result.quality)
+            galleries.append(_gallery(name, kind, ranked, number, min_score))
+            worst.setdefault(name, {})[kind] = ranked[:number][:NUM_SHEETS]
+    metrics = output_dir / "metrics.json"
+    report = Report(
+        title=output_dir.resolve().name,
+        facts=describe_run(output_dir),
+        scores=describe_scores(metrics),
+        curves=describe_curves(metrics),
+        analyses={name: describe_analysis(inference / name) for name in found},
+        galleries=galleries,
+    )
+    page = write_report(output_dir / REPORT_FOLDER, report)
+    for gallery in galleries:
+        logger.info(
+            "%s: the worst %d of %d images of %s, %s",
+            page,
+            len(gallery.images),
+            gallery.total,
+            gallery.data_set,
+            gallery.kind,
         )
-    return folders
+    return [
+        folder
+        for name, of_kinds in worst.items()
+        for folder in _replace_sheets(of_kinds, output_dir / "visualizations" / name)
+    ]
 
 
 def _is_numbered_apart(name: str) -> bool:
@@ -168,73 +214,51 @@ def last_scores(metrics_file: Path, data_set: str | None = None) -> list[str]:
     Returns:
         A line for each score in `PROTOCOLS`, such as "segm/AP 36.2 by COCO's protocol".
     """
-    lines = metrics_file.read_text(encoding="utf-8").splitlines() if metrics_file.is_file() else []
-    for line in reversed(lines):
-        try:
-            metrics = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # a line that a crash or a full disk has cut off
+    for metrics in evaluations(metrics_file):
         scores = [
-            f"{name} {value:.1f} by {PROTOCOLS[ending]}"
+            f"{name} {value:.1f} by {protocol}"
             for name, value in metrics.items()
-            if (ending := "/".join(name.split("/")[-2:])) in PROTOCOLS
-            and (data_set is None or name in (ending, f"{data_set}/{ending}"))
+            if (protocol := protocol_of(name))
+            and (data_set is None or name.rsplit("/", 2)[0] == data_set or name.count("/") == 1)
         ]
         if scores:
             return scores
     return []
 
 
-def _replace_pictures(
-    data_set: str,
-    results: Mapping[str, Sequence[ImageResult]],
-    scores: Sequence[str],
-    number: int,
-    folder: Path,
-) -> list[Path]:
-    """Draw the worst images of each kind; returns the folders with an overview and a page."""
+def _gallery(
+    name: str, kind: str, ranked: Sequence[ImageResult], number: int | None, min_score: float
+) -> Gallery:
+    of_kind = KINDS[kind]
+    return Gallery(
+        data_set=name,
+        kind=kind,
+        classes=class_metadata(name).get(of_kind.classes) or (),
+        min_score=min_score if of_kind.has_min_score else None,
+        total=len(ranked),
+        images=[
+            GalleryImage(Path(result.record["file_name"]).name, result.layers)
+            for result in ranked[:number]
+        ],
+    )
+
+
+def _replace_sheets(results: Mapping[str, Sequence[ImageResult]], folder: Path) -> list[Path]:
+    """Draw images of each kind; returns the folders with sheets and an overview."""
     parts = {kind: kind if len(results) > 1 else "." for kind in results}
     with replacing_folder(folder) as temporary:
         for kind, part in parts.items():
-            images = _draw_worst(results[kind], number, temporary / part)
-            write_report(
-                temporary / part, Report(data_set, kind, scores, len(results[kind]), images)
-            )
-    for kind, part in parts.items():
-        total = len(results[kind])
-        logger.info("%s: the worst %d of %d images", folder / part, min(number, total), total)
+            _draw_sheets(results[kind], temporary / part)
     return [folder / part for part in parts.values()]
 
 
-def _draw_worst(results: Sequence[ImageResult], number: int, folder: Path) -> list[ReportImage]:
-    # Images of equal quality stay in the data set's order.
-    worst = sorted(results, key=lambda result: result.quality)[:number]
-    tiles, titles, images = [], [], []
-    for rank, result in enumerate(tqdm(worst, unit=" pictures", desc="draw"), start=1):
+def _draw_sheets(results: Sequence[ImageResult], folder: Path) -> None:
+    tiles, titles = [], []
+    for rank, result in enumerate(tqdm(results, unit=" sheets", desc="draw"), start=1):
         comparison = result.draw()
         image_file = Path(result.record["file_name"])
         name = f"{rank:03d}_q{result.quality:.2f}_{image_file.stem[:150]}"
         write_picture(folder / f"{name}.png", comparison.sheet())
-        images.append(
-            ReportImage(
-                image_file.name,
-                comparison.facts,
-                f"{name}.png",
-                _write_panels(comparison, name, folder),
-            )
-        )
-        if rank <= ON_OVERVIEW:
-            tiles.append(shrink(comparison.panels[-1].picture, 640))
-            titles.append(f"{result.quality:.2f}  {image_file.name}")
+        tiles.append(shrink(comparison.panels[-1].picture, 640))
+        titles.append(f"{result.quality:.2f}  {image_file.name}")
     write_picture(folder / "overview.png", contact_sheet(tiles, titles))
-    return images
-
-
-def _write_panels(comparison: Comparison, name: str, folder: Path) -> list[ReportPicture]:
-    pictures = []
-    for panel in comparison.panels:
-        path = f"{PANELS_FOLDER}/{name}_{panel.name}.jpg"
-        write_picture(folder / path, panel.picture)
-        height, width = panel.picture.shape[:2]
-        pictures.append(ReportPicture(panel.title, path, width, height))
-    return pictures

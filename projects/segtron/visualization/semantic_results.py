@@ -18,6 +18,8 @@ from segtron.errors import UserError
 from segtron.evaluation.label_files import LabelFiles, label_values
 from segtron.evaluation.sem_seg import SemSegMetric, image_id_of
 from segtron.visualization.comparison import Comparison
+from segtron.visualization.report_layers import ImageLayers
+from segtron.visualization.report_semantic_layers import semantic_layers
 from segtron.visualization.semantic_comparison import draw_semantic_comparison
 
 
@@ -43,7 +45,15 @@ class SemanticResult:
 
     def draw(self) -> Comparison:
         """See `draw_semantic_comparison`."""
-        return draw_semantic_comparison(
+        return draw_semantic_comparison(*self._sides())
+
+    def layers(self) -> ImageLayers:
+        """See `semantic_layers`."""
+        return semantic_layers(*self._sides())
+
+    def _sides(self) -> tuple[Any, ...]:
+        """What both of them take."""
+        return (
             read_image(self.record["file_name"], "RGB"),
             read_sem_seg(self.record),
             read_predicted_classes(self.predicted_file, self.values, self.record),
