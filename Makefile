@@ -27,8 +27,9 @@ demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data 
 	$(VENV_PYTHON) tools/train_net.py --config-file configs/toytown/mask_rcnn_lite0_FPN.yaml
 	$(VENV_PYTHON) tools/visualize_results.py output/toytown/mask_rcnn_lite0_FPN --number 12
 
+# A process a core, for most of what a test does takes one; all tests of a file in one process.
 test: environment  ## run the tests
-	$(VENV_PYTHON) -m pytest -q
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 soak: environment  ## kill a training 20 times, resume it, and compare to the last bit (8 minutes)
 	$(VENV_PYTHON) tests/soak.py
