@@ -158,3 +158,19 @@ def test_faulty_data(tmp_path: Path) -> None:
     dropped = Dropped()
     assert list(open_cityscapes(tmp_path, dropped).images) == []
     assert len(dropped.entries) == 1
+
+
+def test_labels_of_the_stored_picture_are_turned_with_it(tmp_path: Path) -> None:
+    add(tmp_path, "train", "aachen_000003_000019", IDS)
+    path = next((tmp_path / "leftImg8bit").rglob("*.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as picture:
+        picture.load()
+        picture.save(path, exif=exif)
+    (image,) = open_cityscapes(tmp_path, Dropped()).images
+    assert (image.height, image.width) == IDS.shape[::-1]
+    turned = np.rot90(IDS, -1)
+    found = mask_util.decode(image.objects[-1].segmentation)
+    np.testing.assert_array_equal(found, turned == 26001)
+    np.testing.assert_array_equal(image.read_segments().ids == 26001, turned == 26001)

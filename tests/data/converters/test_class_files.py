@@ -53,6 +53,7 @@ def test_names_alone(tmp_path: Path, name: str, text: str, names: dict) -> None:
     ("name", "text", "message"),
     [
         ("a.txt", "", "names no classes"),
+        ("a.txt", "# kinds\ncat\n\ndog\n", r"a\.txt:3 is empty, .* here 1; name the class"),
         ("a.txt", "cat\ndog\ncat", "'cat' is the class of value 0 and of 2"),
         ("a.txt", "cat 1 2 300\ndog 1 2 3", r"'cat' has the colour \[1, 2, 300\]"),
         ("a.txt", "cat 1 2 3\ndog 1 2 3", r"'dog' has the colour \[1, 2, 3\]"),

@@ -444,3 +444,20 @@ def test_memory_holds_one_image_at_a_time(tmp_path: Path) -> None:
     assert number == 119 * 30
     # All elements at once would take some 3 MB.
     assert most < 8e5
+
+
+def test_hidden_copies_are_not_read(src: Path) -> None:
+    write(src, xml(f'<polygon label="car" {SQUARE}/>'))
+    write(src / ".old", xml(f'<polygon label="car" {SQUARE}/>'))
+    (image,), dropped = read(src)
+    assert (image.name, dropped) == ("a.jpg", [])
+
+
+def test_a_size_of_many_digits_is_none(tmp_path: Path) -> None:
+    """Python doesn't convert them."""
+    photo(tmp_path / "frame_000000.png")
+    size = f"<original_size><width>{'9' * 5000}</width><height>20</height></original_size>"
+    content = f"<annotations><meta>{size}</meta>{track(at(0))}</annotations>"
+    write(tmp_path, content)
+    (image,), _ = read(tmp_path)
+    assert len(image.objects) == 1

@@ -125,3 +125,9 @@ def test_maps_of_another_size_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "masks" / "a.png", IDS)
     with pytest.raises(UserError, match=r"a\.png is 4 x 3, but its image .*a\.jpg is 5 x 5"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("divisor", [0, -5])
+def test_a_divisor_is_a_number_from_1(tmp_path: Path, divisor: int) -> None:
+    with pytest.raises(UserError, match=f"--label-divisor is {divisor}"):
+        read(tmp_path, label_divisor=divisor)

@@ -113,3 +113,13 @@ def test_labels_of_another_size_are_refused(tmp_path: Path) -> None:
     for shape in ((3, 2), (4, 6)):
         with pytest.raises(UserError, match=r"file b\.png is . x ., but its image .*a\.jpg is 3 x"):
             picture_of_labels(tmp_path / "a.jpg", "a.jpg", shape, Path("b.png"))
+
+
+def test_shades_of_palettes_and_of_one_bit(tmp_path: Path) -> None:
+    """Not their indices, of which none may be above a threshold."""
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([0, 0, 0, 9, 200, 3])
+    image.save(tmp_path / "a.png")
+    assert read_label_shades(tmp_path / "a.png").tolist() == [[0, 200]]
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / "b.png")
+    assert read_label_shades(tmp_path / "b.png").tolist() == [[0, 255]]

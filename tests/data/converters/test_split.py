@@ -124,3 +124,16 @@ def test_what_cannot_be_split(images, split, words) -> None:
 def test_splits_are_checked_before_the_work(split, words) -> None:
     with pytest.raises(UserError, match=words):
         check_split(split)
+
+
+def test_images_with_a_folder_each_are_grouped_by_the_one_above() -> None:
+    images = [(f"{s}/{i}/{i}.png", s) for s in ("x", "y") for i in range(10)]
+    assert len(choose_validation(images, Split(0.3))) == 6
+    chosen = choose_validation(images, Split(0.5, group_by="folder"))
+    assert len({name[0] for name in chosen}) == 1 and len(chosen) == 10
+
+
+def test_a_list_may_spell_accents_apart(tmp_path: Path) -> None:
+    (tmp_path / "val.txt").write_text("a\u0308.png", encoding="utf-8")
+    split = Split(listed=tmp_path / "val.txt")
+    assert choose_validation([("ä.png", ""), ("b.png", "")], split) == {"ä.png"}

@@ -115,17 +115,15 @@ def test_labelme_finds_its_files(tmp_path: Path, dataset) -> None:
 def test_pictures_that_differ_in_the_suffix_have_json_files_of_their_own(
     tmp_path: Path, picture, save_json
 ) -> None:
-    images = [
-        {"id": i, "file_name": name, "height": H, "width": W}
-        for i, name in enumerate(("a.jpg", "a.png"))
-    ]
+    names = ["a.png.jpg", "a.jpg", "a.png"]
+    images = [{"id": i, "file_name": name, "height": H, "width": W} for i, name in enumerate(names)]
     for image in images:
         picture(tmp_path / "images" / image["file_name"], H, W)
     content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "x"}]}
     save_json(tmp_path / "c.json", content)
     write_labelme(open_coco(tmp_path / "c.json", Dropped()), tmp_path / "out", Dropped())
     found = open_labelme(tmp_path / "out", Dropped()).images
-    assert sorted(image.name for image in found) == ["a.jpg", "a.png"]
+    assert sorted(image.name for image in found) == sorted(names)
 
 
 def test_cvat_declares_labels_and_attributes(tmp_path: Path, dataset) -> None:
@@ -182,6 +180,9 @@ def test_results_are_of_a_data_set(tmp_path: Path, dataset, save_json) -> None:
         ({"image_id": 9}, "no image has the id 9"),
         ({"category_id": 9}, "no category has the id 9"),
         ({"score": "high"}, "'score' is 'high'"),
+        ({"score": float("nan")}, "'score' is nan"),
+        ({"bbox": 5}, "'bbox' is 5"),
+        ({"segmentation": None}, "'segmentation' is None"),
         ({"segmentation": {"size": [1, 1], "counts": "1"}}, "has the size"),
     ],
 )
@@ -273,3 +274,62 @@ def test_fewer_corners_on_request(tmp_path: Path, picture, save_json) -> None:
         (shape,) = json.loads((tmp_path / name / "a.json").read_text())["shapes"]
         corners.append(len(shape["points"]))
     assert corners[1] < corners[0] / 3
+
+
+@pytest.mark.parametrize("tool", WAYS)
+def test_values_that_no_json_or_utf_8_holds(tmp_path: Path, picture, save_json, tool) -> None:
+    picture(tmp_path / "images" / "a.png", H, W)
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
+    annotation |= {"segmentation": [[1, 1, 9, 1, 9, 9]]}
+    annotation |= {"attributes": {"x": float("inf"), "y": "\ud800"}}
+    image = {"id": 1, "file_name": "a.png", "height": H, "width": W}
+    content = {"images": [image], "categories": [{"id": 1, "name": "x"}]}
+    file = save_json(tmp_path / "c.json", content | {"annotations": [annotation]})
+    write, read = WAYS[tool]
+    assert write(open_coco(file, Dropped()), tmp_path / "out", Dropped()) == (1, 1)
+    (found,) = read(tmp_path / "out", Dropped()).images
+    assert "inf" in str(found.objects[0].attributes)
+    write_coco(open_coco(file, Dropped()), tmp_path / "coco", Dropped())
+    content = json.loads((tmp_path / "coco" / "annotations.json").read_text())
+    assert content["annotations"][0]["attributes"] == {"x": "inf", "y": "\ud800"}
+    annotation["score"] = "0.9"
+    save_json(file, content | {"images": [image], "annotations": [annotation]})
+    with pytest.raises(UserError, match=r"annotations\[0\]: 'score' is '0\.9'"):
+        open_coco(file, Dropped())
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("tool", WAYS)
+def test_two_images_of_one_name_would_lose_one(
+    tmp_path: Path, picture, save_json, tool, link
+) -> None:
+    picture(tmp_path / "images" / "a.png", H, W)
+    images = [{"id": i, "file_name": "a.png", "height": H, "width": W} for i in range(2)]
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "x"}]}
+    file = save_json(tmp_path / "c.json", content)
+    with pytest.raises(UserError, match=r"there are two images 'a\.png'"):
+        WAYS[tool][0](open_coco(file, Dropped()), tmp_path / "out", Dropped(), link=link)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("size", [[H, W], [float(H), float(W)]])
+def test_run_lengths_that_are_not_compressed(
+    tmp_path: Path, picture, save_json, masks, size
+) -> None:
+    """As COCO itself has crowds."""
+    picture(tmp_path / "images" / "a.png", H, W)
+    mask = np.zeros((H, W), bool)
+    mask[2:5, 1] = True
+    counts = [H + 2, 3, H * W - H - 5]
+    annotations = [
+        {"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "iscrowd": 1}
+        | {"segmentation": {"size": size, "counts": c}}
+        for c in (counts, mask_segmentation(mask)["counts"])
+    ]
+    image = {"id": 1, "file_name": "a.png", "height": H, "width": W}
+    content = {"images": [image], "categories": [{"id": 1, "name": "x"}]}
+    file = save_json(tmp_path / "c.json", content | {"annotations": annotations})
+    write_coco(open_coco(file, Dropped()), tmp_path / "out", Dropped())
+    (again,) = open_coco(tmp_path / "out" / "annotations.json", Dropped()).images
+    for found in masks(again):
+        assert (found == mask).all()

@@ -70,7 +70,8 @@ def _check_files(
     repeated = {one.name for one in _trained_and_tested(checked, problems)}
     for one in checked:
         if one.name in repeated:
-            by_role[one.role] = [i for i in by_role[one.role] if i not in set(one.listed)]
+            own = set(one.listed)
+            by_role[one.role] = [image for image in by_role[one.role] if image not in own]
     owned = {image.path for role, images in by_role.items() if role for image in images}
     by_role[""] = [image for image in by_role[""] if image.path not in owned]
     check_duplicates(list(by_role.items()), pictures, problems)

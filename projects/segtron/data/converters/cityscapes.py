@@ -37,6 +37,7 @@ from segtron.data.converters.labelled_image import (
     Segments,
 )
 from segtron.data.converters.mask_shapes import id_segmentations
+from segtron.data.converters.pictures import Picture
 from segtron.data.image_io import read_ids
 from segtron.errors import UnreadableFileError, UserError
 
@@ -94,7 +95,7 @@ def _read_frame(split: str, frame: Frame, dropped: Dropped) -> LabelledImage | N
     name = f"{split}/{city}/{frame.image_file.name}"
     picture = picture_of_labels(frame.image_file, name, ids.shape, ids_file)
     objects = []
-    for instance_id, segmentation in id_segmentations(ids, _no_instances()):
+    for instance_id, segmentation in id_segmentations(picture.orient_mask(ids), _no_instances()):
         label = id2label[int(label_ids_of(instance_id))]
         where = f"{ids_file}: {label.name} {instance_id}"
         if label.id not in THING_ID_TO_CONTIGUOUS:
@@ -111,8 +112,8 @@ def _read_frame(split: str, frame: Frame, dropped: Dropped) -> LabelledImage | N
         objects,
         # <city>_<sequence>_<frame>
         f"{city}/{stem.rsplit('_', 1)[0]}",
-        functools.partial(_read_labels, frame) if has_labels else None,
-        functools.partial(_read_segments, ids_file),
+        functools.partial(_read_labels, frame, picture) if has_labels else None,
+        functools.partial(_read_segments, ids_file, picture),
     )
 
 
@@ -124,12 +125,13 @@ def _no_instances() -> tuple[int, ...]:
     )
 
 
-def _read_labels(frame: Frame) -> np.ndarray:
-    return LABEL_IDS.read(frame.label_file(LABEL_IDS_SUFFIX))
+def _read_labels(frame: Frame, picture: Picture) -> np.ndarray:
+    classes = LABEL_IDS.read(frame.label_file(LABEL_IDS_SUFFIX))
+    return np.ascontiguousarray(picture.orient_mask(classes))
 
 
-def _read_segments(ids_file: Path) -> Segments:
-    ids = INSTANCE_IDS.read(ids_file)
+def _read_segments(ids_file: Path, picture: Picture) -> Segments:
+    ids = np.ascontiguousarray(picture.orient_mask(INSTANCE_IDS.read(ids_file)))
     segments = panoptic_segments(ids)
     return Segments(
         ids,

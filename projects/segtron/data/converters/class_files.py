@@ -69,13 +69,20 @@ def read_class_file(path: Path) -> ClassFile:
             content = content.get("names", content.get("classes", content))
         return ClassFile(path, names_by_value(content, str(path)), {})
     lines = [line.strip() for line in read_text(path, "class names").splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    numbered = [(n, line) for n, line in enumerate(lines, 1) if not line.startswith("#")]
+    lines = [line for _, line in numbered if line]
     if any(len(line) > _LONGEST_LINE for line in lines):
         raise UserError(f"{path} has a line of more than {_LONGEST_LINE} characters; is it a list?")
     coloured = [_NAME_FIRST.fullmatch(line) or _COLOUR_FIRST.fullmatch(line) for line in lines]
     if len(lines) > 1 and not coloured[0] and all(coloured[1:]):
         coloured = coloured[1:]  # the head of a table
     if not coloured or not all(coloured):
+        for place, (number, line) in enumerate(numbered[: len(lines)]):
+            if not line:
+                raise UserError(
+                    f"{path}:{number} is empty, but a line's place is the value of its class, here "
+                    f"{place}; name the class, or remove the line if the values go on without it"
+                )
         return ClassFile(path, names_by_value(lines, str(path)), {})
     names = names_by_value([match["name"].strip() for match in coloured], str(path))
     return ClassFile(path, names, dict(enumerate(_colours(coloured, path))))

@@ -5,6 +5,7 @@ See https://cocodataset.org/#format-data and https://cocodataset.org/#format-res
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +26,11 @@ from segtron.data.converters.labelled_image import (
     LabelledImage,
     LabelledObject,
     Labelling,
+    as_attribute,
 )
 from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.pictures import Picture, PictureFolder
-from segtron.data.converters.shapes import NoAreaError, Segmentation, segmentation_of
+from segtron.data.converters.shapes import NoAreaError, Segmentation, compressed, segmentation_of
 from segtron.data.json_file import Fields, check_fields, read_json
 from segtron.errors import UserError
 from segtron.wording import count_of
@@ -36,6 +38,8 @@ from segtron.wording import count_of
 SCORE = "score"
 _RESULTS = "COCO's result format"
 _RESULT: Fields = {"image_id": (int, str), "category_id": int, "score": (int, float)}
+# What may be missing, one of the two as a rule.
+_PLACE: Fields = {"bbox": list, "segmentation": (list, dict)}
 # What tools/predict.py adds to it.
 _NAMED_RESULT: Fields = {"file_name": str, "category_name": str, "segmentation": dict}
 
@@ -99,6 +103,7 @@ def _annotated(src: Path) -> tuple[list[_Image], dict[int, str]]:
     }
     for number, annotation in enumerate(content["annotations"]):
         where = f"{src}: annotations[{number}]"
+        _check_score(annotation, where)
         images[annotation["image_id"]].entries.append((where, annotation))
     return list(images.values()), {c["id"]: c["name"] for c in categories_by_id(content)}
 
@@ -113,7 +118,7 @@ def _of_dataset(
     classes = {c["id"]: c["name"] for c in categories_by_id(content)}
     for number, result in enumerate(results):
         where = f"{src}: [{number}]"
-        check_fields(result, _RESULT, where, _RESULTS)
+        _check_result(result, where)
         check_annotation(result, sizes, classes, where)
         images[result["image_id"]].entries.append((where, result))
     return list(images.values()), classes
@@ -127,7 +132,7 @@ def _of_names(
     classes: dict[int, str] = {}
     for number, result in enumerate(results):
         where = f"{src}: [{number}]"
-        check_fields(result, _RESULT, where, _RESULTS)
+        _check_result(result, where)
         if not set(_NAMED_RESULT) <= set(result):
             raise UserError(
                 f"{where} names no file and no class; name the data set's JSON with --dataset"
@@ -144,6 +149,21 @@ def _of_names(
         check_annotation(result, {result["image_id"]: image.size}, classes, where)
         image.entries.append((where, result))
     return list(images.values()), dict(sorted(classes.items()))
+
+
+def _check_result(result: Any, where: str) -> None:
+    check_fields(result, _RESULT, where, _RESULTS)
+    given = {name: types for name, types in _PLACE.items() if name in result}
+    check_fields(result, given, where, _RESULTS)
+    _check_score(result, where)
+
+
+def _check_score(entry: Mapping[str, Any], where: str) -> None:
+    score = entry.get(SCORE)
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    # Not "> max", since nan is neither.
+    if score is not None and not (is_number and abs(score) <= sys.float_info.max):
+        raise UserError(f"{where}: {SCORE!r} is {repr(score)[:40]}; it must be a number")
 
 
 def _size_of(segmentation: Mapping[str, Any], where: str) -> tuple[int, int]:
@@ -182,6 +202,7 @@ def _read_image(
 def _segmentation(given: Any, picture: Picture) -> Segmentation:
     standard = standard_segmentation(given)
     if isinstance(standard, dict):
+        standard = compressed(standard)
         if picture.annotated_size == (picture.height, picture.width):
             return standard
         return mask_segmentation(picture.orient_mask(mask_util.decode(standard) > 0))
@@ -199,9 +220,9 @@ def _object(
 ) -> LabelledObject:
     given = entry.get("attributes")
     attributes = {
-        name: value
+        name: attribute
         for name, value in (given.items() if isinstance(given, dict) else ())
-        if isinstance(value, str | int | float)
+        if (attribute := as_attribute(value)) is not None
     }
     if entry.get(SCORE) is not None:
         attributes[SCORE] = round(float(entry[SCORE]), 4)

@@ -26,7 +26,7 @@ from segtron.data.converters.cvat_objects import ObjectReader, Shape
 from segtron.data.converters.cvat_xml import NoCvatError, read_children, whole_number
 from segtron.data.converters.labelled_image import Dropped, LabelledImage, Labelling
 from segtron.data.converters.paired_folders import group_of
-from segtron.data.converters.pictures import Picture, PictureFolder
+from segtron.data.converters.pictures import Picture, PictureFolder, files_below
 from segtron.errors import UserError
 
 
@@ -96,7 +96,7 @@ def _find_tasks(src: Path, dropped: Dropped) -> list[_Task]:
     if not src.is_dir():
         return [_survey(src)]
     tasks = []
-    for path in sorted(path for path in src.rglob("*.xml") if not path.name.startswith(".")):
+    for path in files_below(src, "*.xml"):
         try:
             tasks.append(_survey(path))
         except NoCvatError as error:
@@ -118,7 +118,8 @@ def _survey(path: Path) -> _Task:
             size = element.find(".//original_size")
             if size is not None:
                 sides = (size.findtext("height", ""), size.findtext("width", ""))
-                task.size = tuple(map(int, sides)) if all(map(str.isdecimal, sides)) else None
+                is_size = all(side.isdecimal() and len(side) < 10 for side in sides)
+                task.size = tuple(map(int, sides)) if is_size else None
         task.images += element.tag == "image"
         task.has_tracks = task.has_tracks or element.tag == "track"
     if task.has_tracks and task.images:

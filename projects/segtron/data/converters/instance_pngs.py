@@ -45,9 +45,11 @@ def open_instance_pngs(
         background: ids of no object.
 
     Raises:
-        UserError: see `find_pairs`; while reading: a map has another size than its image, or more
-            ids than an image has objects.
+        UserError: see `find_pairs`; `label_divisor` is below 1; while reading: a map has another
+            size than its image, or more ids than an image has objects.
     """
+    if label_divisor is not None and label_divisor < 1:
+        raise UserError(f"--label-divisor is {label_divisor}; it must be 1 or more, such as 1000")
     names: Mapping[int, str] | None = None
     if classes is not None:
         if label_divisor is None:
@@ -75,9 +77,10 @@ def open_instance_pngs(
         ids = read_label_values(pair.labels)
         picture = picture_of_labels(pair.image, pair.name, ids.shape, pair.labels)
         ids = picture.orient_mask(ids)
-        if count_ids(ids) > MOST_OBJECTS:
+        number = count_ids(ids)
+        if number > MOST_OBJECTS:
             raise UserError(
-                f"label file {pair.labels} has {count_ids(ids):,} different values, more than the "
+                f"label file {pair.labels} has {number:,} different values, more than the "
                 f"{MOST_OBJECTS:,} objects that an image may have; is it a photograph, or was it "
                 "saved with loss?"
             )

@@ -68,6 +68,9 @@ def read_label_shades(path: Path) -> np.ndarray:
     Raises:
         UserError, UnreadableFileError: see `read_label_values`.
     """
+    if label_mode(path) in ("1", "P"):
+        # Indices of a palette are no shades, nor is the 1 of a picture of one bit.
+        return _read(path, as_colours=True).max(axis=2)
     values = _read(path, as_colours=False)
     if values.ndim == 3:
         return np.where(values[:, :, 3] > 0, values[:, :, :3].max(axis=2), np.uint8(0))

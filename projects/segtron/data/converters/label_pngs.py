@@ -118,7 +118,7 @@ def _regions(
     class_map: np.ndarray, names: Sequence[str], no_objects: set[int], pair: Pair
 ) -> list[LabelledObject]:
     regions, classes = connected_regions(class_map, no_objects)
-    if len(classes) > MOST_OBJECTS:
+    if len(classes) - 1 > MOST_OBJECTS:
         raise UserError(
             f"label file {pair.labels} has {len(classes) - 1:,} regions, more than the "
             f"{MOST_OBJECTS:,} objects that an image may have; leave them out with --no-objects"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,16 @@ class LabelledObject:
     where: str
     is_crowd: bool = False
     attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+
+def as_attribute(value: Any) -> str | float | bool | None:
+    """A value from a file as an attribute; None if it can't be one.
+
+    What JSON must not hold, though Python reads it (nan, infinity), becomes a text.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, str | int | float) else None
 
 
 @dataclass(frozen=True)

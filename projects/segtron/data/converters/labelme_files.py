@@ -7,6 +7,8 @@ show. Numbers and texts that an object has besides are its description.
 from __future__ import annotations
 
 import base64
+import json
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +20,6 @@ from segtron.data.converters.labelled_image import Dropped, LabelledImage, Label
 from segtron.data.converters.labelme import CROWD_FLAG
 from segtron.data.converters.output_folder import new_folder, place_picture, write_dropped
 from segtron.data.converters.traced_objects import TracedObject, traced
-from segtron.files import write_json
 
 LABEL_LIST = "labels.txt"
 _VERSION = "5.5.0"  # whose fields are written
@@ -55,18 +56,30 @@ def write_labelme(
             labelling.images, total=labelling.number, unit=" images", desc="converting", delay=2
         ):
             place_picture(image, folder, link)
-            shapes, count = _shapes(image, tolerance, dropped)
+            shapes, of_image = _shapes(image, tolerance, dropped)
             number_of_images += 1
-            number += count
-            stem = str(PurePosixPath(image.name).with_suffix(""))
-            name = image.name if stem in taken else stem  # a.jpg and a.png
-            taken |= {stem, name}
-            write_json(folder / f"{name}.json", _content(image, shapes), indent=2)
+            number += of_image
+            name = _free_name(image.name, taken)
+            taken.add(name)
+            text = json.dumps(
+                _content(image, shapes), ensure_ascii=False, allow_nan=False, indent=2
+            )
+            # Half of a pair of surrogates, which UTF-8 can't hold, stays the escape it was.
+            (folder / f"{name}.json").write_text(text, "utf-8", errors="backslashreplace")
         if labelling.classes:
             text = "".join(f"{name}\n" for name in labelling.classes)
             (folder / LABEL_LIST).write_text(text, encoding="utf-8", errors="backslashreplace")
         write_dropped(folder, dropped)
     return number_of_images, number
+
+
+def _free_name(image: str, taken: set[str]) -> str:
+    """The name of an image's JSON file, without the suffix: that of the image, if it is free."""
+    stem = str(PurePosixPath(image).with_suffix(""))
+    if stem not in taken:
+        return stem
+    # Of a.png beside a.jpg, and even beside a.png.jpg.
+    return next(n for i in count(1) if (n := image if i == 1 else f"{image}_{i}") not in taken)
 
 
 def _content(image: LabelledImage, shapes: list[dict[str, Any]]) -> dict[str, Any]:

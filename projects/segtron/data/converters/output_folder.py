@@ -46,9 +46,17 @@ def place_picture(image: LabelledImage, folder: Path, link: bool) -> None:
         folder: of pictures.
         link: make a link, not a copy: a hard one, which stays when the source moves, or a symbolic
             one to another file system.
+
+    Raises:
+        UserError: the name leads out of the folder, or is taken.
     """
     target = path_below(folder, image.name, str(image.path))
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Also where the file system makes no difference between A.jpg and a.jpg.
+    if os.path.lexists(target):
+        raise UserError(
+            f"{image.path}: there are two images {image.name!r}; remove or rename one of them"
+        )
     if image.content is not None:
         target.write_bytes(image.content)
     elif not link:

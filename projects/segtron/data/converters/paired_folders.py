@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from segtron.data.converters.label_pictures import LABEL_SUFFIXES
 from segtron.data.converters.labelled_image import Dropped
-from segtron.data.converters.pictures import picture_names
+from segtron.data.converters.pictures import one_spelling, picture_names
 from segtron.errors import UserError
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures")
@@ -45,9 +44,8 @@ def group_of(name: str) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """A picture's name without its suffix, spelled in one way: some systems take letters and their
-    accents apart in names of files, others don't."""
-    return unicodedata.normalize("NFC", os.path.splitext(name)[0])
+    """A picture's name without its suffix, in one spelling."""
+    return one_spelling(os.path.splitext(name)[0])
 
 
 def find_pairs(

@@ -138,7 +138,7 @@ class PictureFolder:
         else:
             is_elsewhere = True
         last = PurePosixPath(relative).name
-        found = self._by_name.get(_normal(last), []) if is_elsewhere else []
+        found = self._by_name.get(one_spelling(last), []) if is_elsewhere else []
         if len(found) == 1:
             return found[0]
         if found:
@@ -166,7 +166,7 @@ class PictureFolder:
         paths: dict[str, list[Path]] = {}
         for name in picture_names(self.root):
             path = self.root / name
-            paths.setdefault(_normal(path.name), []).append(path)
+            paths.setdefault(one_spelling(path.name), []).append(path)
         return paths
 
 
@@ -263,6 +263,6 @@ def _orientation(path: Path) -> int:
         return orientation_of(image)
 
 
-def _normal(name: str) -> str:
+def one_spelling(name: str) -> str:
     """File names in one spelling: some systems take letters and their accents apart."""
     return unicodedata.normalize("NFC", name)

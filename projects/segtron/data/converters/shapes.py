@@ -155,9 +155,11 @@ def run_lengths(segmentation: Segmentation, height: int, width: int) -> dict[str
 
 
 def compressed(rle: dict[str, Any]) -> dict[str, Any]:
-    """An RLE of pycocotools as JSON holds it, its counts being text."""
+    """A compressed RLE as JSON holds it: its counts are text, of which pycocotools makes bytes."""
     height, width = rle["size"]
-    return {"size": [int(height), int(width)], "counts": rle["counts"].decode("ascii")}
+    counts = rle["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return {"size": [int(height), int(width)], "counts": text}
 
 
 class _Part(NamedTuple):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from segtron.data.converters.pictures import one_spelling
+from segtron.data.converters.text_files import read_text
 from segtron.errors import UserError
 
 BY_FOLDER = "folder"
@@ -88,12 +90,13 @@ def _group(images: Sequence[tuple[str, str]], split: Split) -> dict[str, list[st
 
 
 def _key(name: str, own: str, group_by: str | None) -> str:
-    folder = str(PurePosixPath(name).parent)
+    is_folder = name.startswith(f"{own}/")
     if group_by is None:
         # Folders are often those of a class or of an old split, which nobody wants kept together.
-        return f"group {own}" if own not in ("", folder) else f"image {name}"
+        return f"group {own}" if own and not is_folder else f"image {name}"
     if group_by == BY_FOLDER:
-        return folder
+        # Where each image has a folder of its own, the source names the one above.
+        return own if is_folder else str(PurePosixPath(name).parent)
     found = _expression(group_by).search(name)
     if found is None or found[1] is None:
         raise UserError(
@@ -118,8 +121,8 @@ def _expression(text: str) -> re.Pattern[str]:
 def _draw(groups: dict[str, list[str]], number: int, split: Split) -> frozenset[str]:
     """Draw groups until the share is reached, or as near as whole groups get to it."""
     if len(groups) < 2:
-        what = "one image" if number == 1 else f"{number} images of one group"
-        raise UserError(f"there is only {what}, which can't be split; choose another --group-by")
+        what = "is only one image" if number == 1 else f"are only {number} images of one group"
+        raise UserError(f"there {what}, which can't be split; choose another --group-by")
     order = list(groups)
     random.Random(split.seed).shuffle(order)
     wanted = (split.share or 0) * number
@@ -138,14 +141,7 @@ def _draw(groups: dict[str, list[str]], number: int, split: Split) -> frozenset[
 
 
 def _read_list(path: Path) -> list[str]:
-    try:
-        if path.stat().st_size > _LARGEST_LIST:
-            raise UserError(f"{path} is too large for a list of images")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read the list {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no list of images: {error}; save it as UTF-8 text") from error
+    text = read_text(path, "list of images", _LARGEST_LIST)
     lines = [line.strip().replace("\\", "/") for line in text.splitlines()]
     names = [line for line in lines if line]
     if not names:
@@ -161,7 +157,8 @@ def _find_listed(names: Sequence[str], path: Path) -> frozenset[str]:
             by_ending.setdefault(ending, set()).add(name)
     chosen = []
     for listed in _read_list(path):
-        found = {listed} if listed in whole else by_ending.get(listed.removeprefix("./"), set())
+        ending = one_spelling(listed.removeprefix("./"))
+        found = {listed} if listed in whole else by_ending.get(ending, set())
         if len(found) != 1:
             problem = f"{len(found)} images could be meant; name its folder, too"
             raise UserError(
@@ -174,7 +171,7 @@ def _find_listed(names: Sequence[str], path: Path) -> frozenset[str]:
 
 def _endings(name: str) -> list[str]:
     """All that an image may be called by: its path or the end of it, with and without suffix."""
-    parts = PurePosixPath(name).parts
+    parts = PurePosixPath(one_spelling(name)).parts
     paths = ["/".join(parts[start:]) for start in range(len(parts))]
     return [*paths, *(str(PurePosixPath(path).with_suffix("")) for path in paths)]
 

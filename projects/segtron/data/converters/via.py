@@ -100,8 +100,8 @@ def open_via(
 
     def read() -> Iterator[LabelledImage]:
         changed: list[str] = []
+        folder = PictureFolder(images or root)
         for file, in_file in entries:
-            folder = PictureFolder(images or root)
             # Names are relative to the JSON's folder, unless another is named.
             prefix = "" if images else _prefix(file, root)
             for entry in in_file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from segtron.data.converters.labelled_image import as_attribute
 from segtron.errors import UserError
 
 DEFAULT_CLASS = "object"
@@ -79,10 +80,10 @@ class ClassReader:
         for name, value in _attributes(region, "region_attributes").items():
             if name == self.attribute and not self._of_file:
                 continue
-            if isinstance(value, str | int | float):
-                others[name] = value
-            elif isinstance(value, dict):
+            if isinstance(value, dict):
                 others |= {f"{name}: {choice}": True for choice in _chosen(value)}
+            elif (attribute := as_attribute(value)) is not None:
+                others[name] = attribute
         return others
 
 
