@@ -1,10 +1,9 @@
 #!/usr/bin/env python
-"""Predict images with a trained model. See `--help`."""
+"""Predict images and videos with a trained model. See `--help`."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 
@@ -14,13 +13,21 @@ from segtron import command_line
 from segtron.config import load_config
 from segtron.inference import (
     SINKS,
+    FrameChoice,
     Predictor,
+    TiledPredictor,
     build_sinks,
-    find_images,
+    describe_model,
+    find_sources,
+    is_unfinished,
+    load_sink_file,
     model_metadata,
     predict_files,
+    printable,
     refuse_existing,
+    with_large_images,
 )
+from segtron.inference.tiling import DEFAULT_SIZE
 from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import choose_weights
 
@@ -28,16 +35,17 @@ from segtron.modeling.checkpoint import choose_weights
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = command_line.config_parser(
-        "Predict images with a trained model: draw what it finds, or write it to files.",
+        "Predict images and videos with a trained model: draw what it finds, or write it to files.",
         "python tools/predict.py --config-file output/first/config.yaml "
-        "--input photos 'frames/*.png' --output predicted --save overlay,coco",
+        "--input photos 'frames/*.png' street.mp4 --output predicted --save overlay,coco",
     )
     parser.add_argument(
         "--input",
         nargs="+",
         required=True,
         metavar="PATH",
-        help="images, folders (searched to any depth), or patterns in quotes",
+        help="images, videos, folders (searched to any depth), patterns in quotes, or cameras "
+        "(camera:0; Ctrl-C ends them)",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for the results"
@@ -51,14 +59,24 @@ def parse_args() -> argparse.Namespace:
         "--save",
         default="overlay",
         metavar="LIST",
-        help=f"what to write, separated by commas: {', '.join(SINKS)} (default: %(default)s)",
+        help="what to write, separated by commas: "
+        f"{', '.join(name for name, _ in SINKS)}, or a sink of your own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sink-file",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file with sinks of your own; see docs/predicting.md",
     )
     parser.add_argument(
         "--score-threshold",
         type=command_line.fraction,
         metavar="T",
-        help="lowest score of an instance, 0 to 1 (default: TEST.DRAW_SCORE_THRESH for overlays, "
-        "all that the model gives for other files); panoptic segments stay as the model gives them",
+        help="lowest score of an instance, 0 to 1 (default: TEST.DRAW_SCORE_THRESH for overlays "
+        "and videos, all that the model gives for other files); panoptic segments stay as the "
+        "model gives them",
     )
     parser.add_argument(
         "--batch-size",
@@ -67,26 +85,108 @@ def parse_args() -> argparse.Namespace:
         metavar="N",
         help="images at once (default: %(default)s)",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --output that was interrupted, if there is one",
+    )
+    _add_tile_options(parser)
+    _add_video_options(parser)
     args = parser.parse_intermixed_args()
-    args.input, keys_and_values = _split_at_key(args.input)
+    args.input, keys_and_values = command_line.split_at_key(args.input)
     args.opts = [*args.opts, *keys_and_values]
     return args
 
 
-def _split_at_key(inputs: list[str]) -> tuple[list[str], list[str]]:
-    """Paths, and the KEY VALUE pairs that follow them; argparse takes both for paths."""
-    for i, given in enumerate(inputs):
-        if re.fullmatch(r"[A-Z0-9_]+(\.[A-Z0-9_]+)+", given) and not Path(given).exists():
-            return inputs[:i], inputs[i:]
-    return inputs, []
+def _add_tile_options(parser: argparse.ArgumentParser) -> None:
+    tiles = parser.add_argument_group("images of any size", "see docs/large_images.md")
+    tiles.add_argument(
+        "--tile",
+        type=command_line.positive_int,
+        nargs="?",
+        const=DEFAULT_SIZE,
+        metavar="SIZE",
+        help="predict larger images in overlapping tiles of so many pixels (default: %(const)s), "
+        "--batch-size tiles at once",
+    )
+    tiles.add_argument(
+        "--overlap",
+        type=command_line.positive_int,
+        metavar="PIXELS",
+        help="what neighbouring tiles share (default: half of --tile)",
+    )
+    tiles.add_argument(
+        "--tile-scale",
+        type=_scale,
+        default=1.0,
+        metavar="S",
+        help="by what the model sees tiles enlarged, as it saw images in training: "
+        "INPUT.MIN_SIZE_TEST / their short side (default: %(default)g)",
+    )
+
+
+def _add_video_options(parser: argparse.ArgumentParser) -> None:
+    videos = parser.add_argument_group("videos and cameras")
+    videos.add_argument(
+        "--every",
+        type=command_line.positive_int,
+        default=1,
+        metavar="N",
+        help="take each N-th frame (default: all)",
+    )
+    videos.add_argument(
+        "--start", type=_seconds, default=0.0, metavar="SECONDS", help="where to begin"
+    )
+    videos.add_argument(
+        "--end", type=_seconds, metavar="SECONDS", help="where to end, counted from the beginning"
+    )
+    videos.add_argument(
+        "--max-frames",
+        type=command_line.positive_int,
+        metavar="N",
+        help="take at most N frames of each video or camera",
+    )
+    videos.add_argument(
+        "--frame-rate",
+        type=_rate,
+        default=25.0,
+        metavar="R",
+        help="images a second, where --save video makes a video of images (default: %(default)g)",
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+    return value
+
+
+def _scale(text: str) -> float:
+    value = float(text)
+    if not 0.05 <= value <= 20:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 20")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 240:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 240")
+    return value
 
 
 def main() -> None:
     """Predict what the command line names."""
     args = parse_args()
     setup_logger(name="segtron")
-    keep_freed_memory()
-    images = find_images(args.input, skip=args.output)
+    # The small masks that stay of each tile would lie in the gaps that large arrays leave.
+    if args.tile is None:
+        keep_freed_memory()
+    for path in args.sink_file:
+        load_sink_file(path)
+    choice = FrameChoice(args.every, args.start, args.end, args.max_frames)
+    sources = find_sources(args.input, skip=args.output, choice=choice, rate=args.frame_rate)
     opts = [*args.opts, *(("MODEL.WEIGHTS", args.weights) if args.weights else ())]
     cfg = load_config(args.config_file, opts)
     threshold = args.score_threshold
@@ -98,12 +198,40 @@ def main() -> None:
         save_score=0.0 if threshold is None else threshold,
     )
     # Before the model is loaded, which takes time.
-    refuse_existing(images, sinks)
+    refuse_existing(sources, sinks, resume=args.resume)
     predictor = Predictor(cfg, choose_weights(cfg, opts))
-    summary = predict_files(predictor, images, sinks, batch_size=args.batch_size)
+    description = describe_model(predictor.cfg)
+    predict, batch_size = predictor, args.batch_size
+    if args.tile is not None:
+        predict = TiledPredictor(
+            predictor,
+            size=args.tile,
+            overlap=args.overlap,
+            scale=args.tile_scale,
+            batch_size=args.batch_size,
+        )
+        sources, batch_size = with_large_images(sources), 1
+        description |= {"--tile": f"{args.tile} {predict.overlap} {args.tile_scale}"}
+    try:
+        summary = predict_files(
+            predict,
+            sources,
+            sinks,
+            batch_size=batch_size,
+            resume=args.resume,
+            read_ahead=args.tile is None,
+            description=description,
+        )
+    except KeyboardInterrupt:
+        if is_unfinished(args.output):
+            print("the same command with --resume goes on where this run was", file=sys.stderr)
+        raise
     for sentence in summary.unreadable:
-        print(f"left out: {sentence}", file=sys.stderr)
-    print(f"{summary.predicted} of {len(images)} images predicted; results are in {args.output}")
+        print(f"left out: {printable(sentence)}", file=sys.stderr)
+    print(
+        f"{summary.predicted} of {summary.images} images predicted; results are in "
+        + printable(str(args.output))
+    )
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 from segtron.errors import UserError
 
@@ -86,3 +88,18 @@ def _quieten_libraries() -> None:
     """Keep back what newer PyTorch says to Detectron2's authors, not to its users."""
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+
+def split_at_key(given: list[str]) -> tuple[list[str], list[str]]:
+    """Tell paths from the KEY VALUE pairs that follow them; argparse takes both for paths.
+
+    Args:
+        given: the values of an option that takes any number of paths.
+
+    Returns:
+        The paths, and what comes from the first key on.
+    """
+    for i, word in enumerate(given):
+        if re.fullmatch(r"[A-Z0-9_]+(\.[A-Z0-9_]+)+", word) and not Path(word).exists():
+            return given[:i], given[i:]
+    return given, []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_util
 
+from segtron.data import id_map
 from segtron.data.id_map import encode_segments, measure_segments, replace_ids
 
 
@@ -83,3 +84,17 @@ def test_ids_are_replaced_in_any_order(ids: np.ndarray) -> None:
 def test_without_known_ids_all_is_the_default() -> None:
     nothing = np.array([], np.int64)
     assert replace_ids(MAPS[3], nothing, nothing, default=4).tolist() == [[4] * 31] * 23
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_large_maps_are_worked_on_in_bands(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(2, 30, 2)
+    ids = rng.integers(0, 9, (height, width)).astype(np.uint16)
+    old, new = rng.permutation(9)[:5], np.arange(1, 6, dtype=np.uint8)
+    whole, replaced = measure_segments(ids), replace_ids(ids, old, new, 0)
+    monkeypatch.setattr(id_map, "_BAND", int(rng.integers(1, 2 * width)))
+    for part, expected in zip(measure_segments(ids), whole, strict=True):
+        assert part.dtype == expected.dtype
+        np.testing.assert_array_equal(part, expected)
+    np.testing.assert_array_equal(replace_ids(ids, old, new, 0), replaced)

@@ -15,10 +15,11 @@ from segtron.data.image_io import read_image
 from segtron.errors import UserError
 from segtron.inference import (
     ImageFile,
+    Images,
     Predictor,
     build_sinks,
     category_ids,
-    find_images,
+    find_sources,
     model_metadata,
     predict_files,
 )
@@ -138,7 +139,7 @@ def test_panoptic_models_have_names_with_the_data_and_without():
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_unreadable_images_cost_themselves_only(predictor, images, tmp_path, batch_size):
     sinks = csv_sink(predictor, tmp_path / "out")
-    summary = predict_files(predictor, find_images([str(images)]), sinks, batch_size=batch_size)
+    summary = predict_files(predictor, find_sources([str(images)]), sinks, batch_size=batch_size)
     assert summary.predicted == 1
     assert len(summary.unreadable) == 2
     assert "a.png" in summary.unreadable[0] and "c.png" in summary.unreadable[1]
@@ -150,7 +151,7 @@ def test_nothing_readable_is_a_mistake_and_leaves_nothing(predictor, images, tmp
     (images / "b.png").unlink()
     sinks = csv_sink(predictor, tmp_path / "out")
     with pytest.raises(UserError, match=r"a\.png .*1 more images"):
-        predict_files(predictor, find_images([str(images)]), sinks)
+        predict_files(predictor, find_sources([str(images)]), sinks)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -158,9 +159,9 @@ def test_earlier_results_are_not_overwritten(predictor, images, tmp_path):
     (tmp_path / "predictions.csv").write_text("mine")
     with pytest.raises(UserError, match=r"predictions\.csv would be overwritten"):
         predict_files(
-            predictor, find_images([str(images)]), csv_sink(predictor, tmp_path), batch_size=2
+            predictor, find_sources([str(images)]), csv_sink(predictor, tmp_path), batch_size=2
         )
     assert (tmp_path / "predictions.csv").read_text() == "mine"
     sinks = csv_sink(predictor, images / "b.png")
     with pytest.raises(UserError, match="is a file; name a folder"):
-        predict_files(predictor, [ImageFile(images / "b.png", "b.png")], sinks)
+        predict_files(predictor, [Images([ImageFile(images / "b.png", "b.png")])], sinks)

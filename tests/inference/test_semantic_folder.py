@@ -17,6 +17,7 @@ from segtron.errors import UserError
 from segtron.evaluation import label_values
 from segtron.inference import (
     ImageFile,
+    Images,
     build_sinks,
     model_metadata,
     predict_files,
@@ -31,7 +32,7 @@ def sinks(names, folder):
 
 
 def files(*names):
-    return [ImageFile(Path("in") / name, name) for name in names]
+    return [Images([ImageFile(Path("in") / name, name) for name in names])]
 
 
 def predict_semantics(images):
@@ -47,7 +48,7 @@ def images(tmp_path):
     for name in ("a.png", "b.jpg"):
         Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / name)
         found.append(ImageFile(tmp_path / name, name))
-    return found
+    return [Images(found)]
 
 
 def test_overlays_and_labels_are_written(images, tmp_path):

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from segtron.data.coco_panoptic import read_coco_panoptic
 from segtron.data.panoptic_png import read_panoptic_png
 from segtron.errors import UserError
-from segtron.inference import ImageFile, Prediction, build_sinks, category_ids
+from segtron.inference import ImageFile, Images, Prediction, build_sinks, category_ids
 
 METADATA = Metadata(
     name="test",
@@ -40,12 +40,12 @@ def prediction(name="sub/ä.png", number=1, scores=(0.9, 0.3)):
 
 def write(name, tmp_path, predictions, metadata=METADATA, draw_score=0.5, save_score=0.0):
     (sink,) = build_sinks([name], tmp_path, metadata, draw_score=draw_score, save_score=save_score)
-    with sink.opened():
-        for one in predictions:
-            sink.write(one)
-    assert sorted(sink.targets([one.file for one in predictions])) == [
-        path for path in sorted(tmp_path.rglob("*")) if path.is_file()
-    ]
+    records = [sink.write(one) for one in predictions]
+    # What is kept between processes.
+    sink.finish(json.loads(json.dumps([record for record in records if record is not None])))
+    expected = sink.files_of_all([Images([one.file for one in predictions])])
+    expected += [path for one in predictions for path in sink.files_of(one.file.name)]
+    assert sorted(expected) == [path for path in sorted(tmp_path.rglob("*")) if path.is_file()]
 
 
 def test_overlays_keep_folders_and_names(tmp_path):
@@ -107,12 +107,16 @@ def test_nothing_predicted_is_a_valid_file(tmp_path, name):
     assert json.loads(text) == [] if name == "coco" else len(text.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["coco", "csv"])
+@pytest.mark.parametrize("name", ["coco", "csv", "panoptic"])
 def test_a_failure_leaves_nothing(tmp_path, name):
     (sink,) = build_sinks([name], tmp_path, METADATA, draw_score=0, save_score=0)
-    with pytest.raises(RuntimeError), sink.opened():
-        sink.write(prediction())
+
+    def records():
         raise RuntimeError
+        yield
+
+    with pytest.raises(RuntimeError):
+        sink.finish(records())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -129,18 +133,34 @@ def test_unknown_classes_go_by_their_number(tmp_path):
 
 def test_unknown_sinks_are_refused(tmp_path):
     with pytest.raises(
-        UserError, match="'video' is unknown; known are overlay, coco, csv, labels, panoptic"
+        UserError, match="'film' is unknown; known are coco, labels, overlay, panoptic, csv, video"
     ):
-        build_sinks(["coco", "video"], tmp_path, METADATA, draw_score=0, save_score=0)
+        build_sinks(["coco", "film"], tmp_path, METADATA, draw_score=0, save_score=0)
 
 
 @pytest.mark.parametrize(
     ("name", "outputs", "message"),
     [
-        ("coco", ["sem_seg"], "predicts sem_seg but no instances, .* coco .*: overlay, labels$"),
-        ("csv", ["sem_seg"], "predicts sem_seg but no instances, .* csv .*: overlay, labels$"),
-        ("panoptic", ["instances"], "but no panoptic_seg, .* panoptic .*: overlay, coco, csv$"),
-        ("labels", ["instances"], "instances but no sem_seg, .* labels .*: overlay, coco, csv$"),
+        (
+            "coco",
+            ["sem_seg"],
+            "predicts sem_seg but no instances, .* coco .*: labels, overlay, video$",
+        ),
+        (
+            "csv",
+            ["sem_seg"],
+            "predicts sem_seg but no instances, .* csv .*: labels, overlay, video$",
+        ),
+        (
+            "panoptic",
+            ["instances"],
+            "but no panoptic_seg, .* panoptic .*: coco, overlay, csv, video$",
+        ),
+        (
+            "labels",
+            ["instances"],
+            "instances but no sem_seg, .* labels .*: coco, overlay, csv, video$",
+        ),
         (
             "overlay",
             ["proposals"],
@@ -213,7 +233,7 @@ def test_scores_that_are_no_numbers_are_refused(tmp_path):
     given = semantic()
     given.output["sem_seg"][0, 3, 3] = float("nan")
     (sink,) = build_sinks(["labels"], tmp_path, METADATA, draw_score=0, save_score=0)
-    with pytest.raises(UserError, match="not finite"), sink.opened():
+    with pytest.raises(UserError, match="not finite"):
         sink.write(given)
     assert list(tmp_path.iterdir()) == []
 
@@ -315,14 +335,6 @@ def test_nothing_found_is_a_valid_panoptic_file(tmp_path):
     (annotation,) = read_coco_panoptic(tmp_path / "panoptic.json")["annotations"]
     assert annotation["segments_info"] == []
     assert not read_panoptic_png(tmp_path / "panoptic" / "sub" / "ä.png").any()
-
-
-def test_a_failure_leaves_no_panoptic_json(tmp_path):
-    (sink,) = build_sinks(["panoptic"], tmp_path, PANOPTIC, draw_score=0, save_score=0)
-    with pytest.raises(RuntimeError), sink.opened():
-        sink.write(panoptic())
-        raise RuntimeError
-    assert [path.name for path in tmp_path.iterdir()] == ["panoptic"]
 
 
 def test_overlays_of_segments_show_nothing_else(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from segtron.errors import UserError
-from segtron.inference import find_images
+from segtron.inference import Camera, FrameChoice, Images, Video, find_sources
 
 
 @pytest.fixture
@@ -26,7 +26,8 @@ def tree(tmp_path):
 
 
 def names(*inputs, skip=None):
-    return [image.name for image in find_images([str(i) for i in inputs], skip=skip)]
+    (images,) = find_sources([str(i) for i in inputs], skip=skip)
+    return [image.name for image in images.files]
 
 
 def test_folders_are_searched_to_any_depth(tree):
@@ -70,19 +71,44 @@ def test_links_in_a_circle_end(tree):
 
 def test_two_images_of_one_name_are_refused(tree):
     with pytest.raises(UserError, match=r"frame9\.png; give their common folder .*in as --input"):
-        find_images([str(tree / "sub"), str(tree / "other")])
+        find_sources([str(tree / "sub"), str(tree / "other")])
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ("absent", "does not exist"),
-        ("absent*.png", "holds no image"),
-        ("notes.txt", r"is not an image by its suffix; known are \.jpg"),
-        ("empty", "holds no image; known suffixes are"),
+        ("absent*.png", "holds no image and no video"),
+        ("notes.txt", r"is neither image nor video by its suffix; known are \.jpg"),
+        ("empty", "no image and no video; known suffixes are"),
     ],
 )
 def test_inputs_without_images_are_named(tree, given, message):
     (tree / "empty").mkdir()
     with pytest.raises(UserError, match=message):
-        find_images([str(tree / given)])
+        find_sources([str(tree / given)])
+
+
+def test_videos_and_cameras_stand_where_they_were_named(tree):
+    for name in ("sub/clip.MP4", "b.avi"):
+        (tree / name).write_bytes(b"")
+    found = find_sources(["camera:1", str(tree), "camera:1"], choice=FrameChoice(every=3))
+    assert [type(source) for source in found] == [Camera, Video, Images, Video, Images]
+    assert [source.folder for source in found] == ["camera-1", "b", None, "sub/clip", None]
+    assert found[1].choice.every == 3
+    assert [image.name for image in found[4].files] == ["sub/deep/ä b.jpeg", "sub/frame9.png"]
+
+
+def test_a_file_called_like_a_camera_is_reached_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "camera:0.png").write_bytes(b"")
+    assert names("camera:0.png") == ["camera:0.png"]
+
+
+@pytest.mark.parametrize("other", ["sub.avi", "other.mkv"])
+def test_results_of_a_video_have_a_folder_of_their_own(tree, other):
+    (tree / "sub.mp4").write_bytes(b"")
+    (tree / "other.mkv").write_bytes(b"")
+    (tree / "sub.avi").write_bytes(b"")
+    with pytest.raises(UserError, match="would have the same name sub;|in the folder (sub|other);"):
+        find_sources([str(tree / "sub"), str(tree / "sub.mp4"), str(tree / other), str(tree)])

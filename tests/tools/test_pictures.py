@@ -66,7 +66,7 @@ def test_predict_names_mistakes(tiny_run, tmp_path, run_here):
 
     assert_refused("--input", tmp_path / "absent", words=["absent does not exist"])
     images = ["--input", tiny_run / "images"]
-    assert_refused(*images, "--save", "video", words=["video", "overlay, coco, csv"])
+    assert_refused(*images, "--save", "film", words=["film", "coco, labels, overlay"])
     broken = tmp_path / "broken.pth"
     broken.write_bytes(b"no weights")
     assert_refused(*images, "--weights", broken, words=["broken.pth"])

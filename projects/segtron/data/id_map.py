@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from pycocotools import mask as mask_util
+
+# Pixels of a large map that are worked on at a time.
+_BAND = 2**24
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,34 @@ def measure_segments(id_map: np.ndarray) -> Measures:
     Args:
         id_map: (H, W), any integer dtype.
     """
+    parts = [(top, _measure_rows(rows)) for top, rows in _bands(id_map)]
+    if len(parts) == 1:
+        return parts[0][1]
+    ids = np.concatenate([part.ids for _, part in parts])
+    areas = np.concatenate([part.areas for _, part in parts])
+    boxes = np.concatenate([part.boxes + [0, top, 0, top] for top, part in parts])
+    order = np.argsort(ids, kind="stable")
+    values, first = np.unique(ids[order], return_index=True)
+    corners = (
+        function.reduceat(boxes[order, columns], first, axis=0)
+        for function, columns in ((np.minimum, slice(0, 2)), (np.maximum, slice(2, 4)))
+    )
+    return Measures(values, np.add.reduceat(areas[order], first), np.hstack(list(corners)))
+
+
+def _bands(id_map: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """The rows of a map, some at a time if it is large, and where they begin: what is worked out of
+    runs of ids takes several times the memory of the ids."""
+    height, width = id_map.shape
+    step = height if id_map.size <= _BAND else max(_BAND // width, 1)
+    for top in range(0, height, max(step, 1)):
+        yield top, id_map[top : top + step]
+    if not height:
+        yield 0, id_map
+
+
+def _measure_rows(id_map: np.ndarray) -> Measures:
+    """See `measure_segments`."""
     width = id_map.shape[1]
     starts, lengths = _row_runs(id_map, break_rows=True)
     ids = id_map.ravel()[starts]
@@ -137,15 +168,18 @@ def replace_ids(
     Returns:
         (H, W).
     """
-    starts, lengths = _row_runs(id_map, break_rows=False)
-    found = id_map.ravel()[starts]
-    replaced = np.full(found.shape, default, values.dtype)
-    if len(ids):
-        order = np.argsort(ids)
-        place = order[np.searchsorted(ids, found, sorter=order).clip(max=len(ids) - 1)]
-        known = ids[place] == found
-        replaced[known] = values[place[known]]
-    return np.repeat(replaced, lengths).reshape(id_map.shape)
+    result = np.empty(id_map.shape, values.dtype)
+    order = np.argsort(ids)
+    for top, rows in _bands(id_map):
+        starts, lengths = _row_runs(rows, break_rows=False)
+        found = rows.ravel()[starts]
+        replaced = np.full(found.shape, default, values.dtype)
+        if len(ids):
+            place = order[np.searchsorted(ids, found, sorter=order).clip(max=len(ids) - 1)]
+            known = ids[place] == found
+            replaced[known] = values[place[known]]
+        result[top : top + len(rows)] = np.repeat(replaced, lengths).reshape(rows.shape)
+    return result
 
 
 def _row_runs(id_map: np.ndarray, *, break_rows: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -7,15 +7,20 @@ A pixel's id is red + 256 * green + 65536 * blue; 0 means no segment
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
+from zlib_ng import zlib_ng
 
-from segtron.data.image_io import read_color_codes
+from segtron.data.image_io import MAX_PIXELS, read_color_codes
+from segtron.data.png_chunks import COLOUR, SIGNATURE, PngHeader, chunk
 from segtron.files import replacing
 
 # Ids are below this.
 MAX_IDS = 2**24
+# Rows of a large map that are compressed at a time.
+_ROWS = 256
 
 
 def read_panoptic_png(path: str | Path) -> np.ndarray:
@@ -60,8 +65,27 @@ def write_panoptic_png(path: Path, ids: np.ndarray) -> None:
         raise ValueError(
             f"segment ids must be from 0 to {MAX_IDS - 1}, not {ids.min()} to {ids.max()}"
         )
+    if ids.size > MAX_PIXELS:
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            _write_in_bands(file, ids)
+        return
     # OpenCV takes blue first.
     picture = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=2).astype(np.uint8)
     _, content = cv2.imencode(".png", picture)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _write_in_bands(file: BinaryIO, ids: np.ndarray) -> None:
+    """Write a PNG of a large map; its colours never are in memory all together."""
+    height, width = ids.shape
+    file.write(SIGNATURE + PngHeader(width, height, 8, COLOUR).as_chunk())
+    compressor = zlib_ng.compressobj(1)
+    for top in range(0, height, _ROWS):
+        band = ids[top : top + _ROWS]
+        # Before each row is a byte that says which filter it has: none.
+        rows = np.zeros((len(band), 1 + 3 * width), np.uint8)
+        for place in range(3):
+            rows[:, 1 + place :: 3] = (band >> (8 * place)) & 255
+        file.write(chunk(b"IDAT", compressor.compress(rows)))
+    file.write(chunk(b"IDAT", compressor.flush()) + chunk(b"IEND", b""))

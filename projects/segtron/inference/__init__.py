@@ -1,21 +1,52 @@
 """Prediction: images in, a model's outputs, and what is made of them."""
 
-from segtron.inference.folder import Summary, predict_files, refuse_existing
+from segtron.inference.folder import predict_files, refuse_existing
+from segtron.inference.prediction import Prediction, encoded_masks, mask_areas
 from segtron.inference.predictor import Predictor, category_ids, model_metadata
-from segtron.inference.sinks import SINKS, Prediction, Sink, build_sinks
-from segtron.inference.sources import ImageFile, find_images
+from segtron.inference.run_folder import describe_model, is_unfinished
+from segtron.inference.sinks import SINKS, Sink, build_sinks, load_sink_file
+from segtron.inference.sources import (
+    Camera,
+    Frame,
+    FrameChoice,
+    ImageFile,
+    Images,
+    Source,
+    Video,
+    find_sources,
+)
+from segtron.inference.sources.large_images import LargeImages, with_large_images
+from segtron.inference.summary import Summary, printable
+from segtron.inference.tiling import TiledPredictor
+from segtron.inference.window_masks import WindowMasks
 
 __all__ = [
     "SINKS",
+    "Camera",
+    "Frame",
+    "FrameChoice",
     "ImageFile",
+    "Images",
+    "LargeImages",
     "Prediction",
     "Predictor",
     "Sink",
+    "Source",
     "Summary",
+    "TiledPredictor",
+    "Video",
+    "WindowMasks",
     "build_sinks",
     "category_ids",
-    "find_images",
+    "describe_model",
+    "encoded_masks",
+    "find_sources",
+    "is_unfinished",
+    "load_sink_file",
+    "mask_areas",
     "model_metadata",
     "predict_files",
+    "printable",
     "refuse_existing",
+    "with_large_images",
 ]

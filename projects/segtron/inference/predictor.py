@@ -62,24 +62,31 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def __call__(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    def __call__(
+        self, images: Sequence[np.ndarray], *, scale: float | None = None
+    ) -> list[dict[str, Any]]:
         """Predict a batch.
 
         Args:
             images: (H, W, 3) uint8 in BGR order, each of its own size.
+            scale: by what the model sees them enlarged; default: as INPUT.MIN_SIZE_TEST and
+                INPUT.MAX_SIZE_TEST say.
 
         Returns:
             For each image Detectron2's output (`instances`, `sem_seg`, `panoptic_seg`, as the model
             has them), at the image's own size and on the model's device.
         """
-        return self.model([self._to_input(image) for image in images]) if images else []
+        return self.model([self._to_input(image, scale) for image in images]) if images else []
 
-    def _to_input(self, image: np.ndarray) -> dict[str, Any]:
+    def _to_input(self, image: np.ndarray, scale: float | None) -> dict[str, Any]:
         height, width = image.shape[:2]
         if self.cfg.INPUT.FORMAT == "RGB":
             image = image[:, :, ::-1]
+        if scale is not None:
+            size = [max(round(length * scale), 1) for length in (height, width)]
+            image = T.ResizeTransform(height, width, *size).apply_image(image)
         # A length of 0 means: as it is (Detectron2's convention).
-        if self.cfg.INPUT.MIN_SIZE_TEST > 0:
+        elif self.cfg.INPUT.MIN_SIZE_TEST > 0:
             image = self._resize.get_transform(image).apply_image(image)
         tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}

@@ -20,7 +20,15 @@ from segtron.modeling.precision import resolve_precision
 from segtron.modeling.roi_align import use_cell_roi_align
 from segtron.modeling.semantic_heads import FCNHead, UNetHead
 from segtron.modeling.semantic_inference import AveragingSegmentor
+from segtron.modeling.test_time_augmentation import AveragingBottomUp, AveragingDetector
 
+# What predicts several times and averages, for each meta-architecture that can.
+_AVERAGING = {
+    "SemanticSegmentor": AveragingSegmentor,
+    "GeneralizedRCNN": AveragingDetector,
+    "UnifiedPanopticFPN": AveragingDetector,
+    "BottomUpPanoptic": AveragingBottomUp,
+}
 # Layers whose 16-bit weights autocast takes as they are.
 _CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -34,7 +42,7 @@ def prepare_for_inference(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
     Args:
         cfg: the model's config, as `segtron.config.load_config` returns it: it refuses the last two
-            keys for models that are not semantic.
+            keys for models that can't do it.
         model: its weights loaded, perhaps distributed. It stays as it is, and later changes of its
             weights have no effect on what is made of it.
 
@@ -51,7 +59,7 @@ def prepare_for_inference(cfg: CfgNode, model: nn.Module) -> nn.Module:
     fast = fast_copy(inner, precision)
     if not cfg.TEST.SLIDING_WINDOW.ENABLED and not cfg.TEST.AUG.ENABLED:
         return fast
-    return AveragingSegmentor(cfg, fast)
+    return _AVERAGING[cfg.MODEL.META_ARCHITECTURE](cfg, fast)
 
 
 def fast_copy(model: nn.Module, precision: torch.dtype) -> nn.Module:
@@ -127,8 +135,16 @@ def _use_autocast(part: nn.Module, device: torch.device, precision: torch.dtype)
     weights of one copy after the other would wait for Python to look for such cycles.
     """
     kind = type(part)
-    forward = torch.autocast(device.type, precision)(kind.forward)
-    part.__class__ = type(kind.__name__, (kind,), {"forward": forward})
+    # ROI heads are also called with boxes that are known.
+    methods = ("forward", "forward_with_given_boxes")
+    # Each has an autocast of its own: one calls the other, and one object entered twice would not
+    # be switched off again.
+    cast = {
+        name: torch.autocast(device.type, precision)(getattr(kind, name))
+        for name in methods
+        if hasattr(kind, name)
+    }
+    part.__class__ = type(kind.__name__, (kind,), cast)
 
 
 def _cast_weights(model: nn.Module, precision: torch.dtype) -> None:

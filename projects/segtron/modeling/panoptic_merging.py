@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from detectron2.structures import Instances
+
+# Rows of an image that stuff is counted in at a time.
+_ROWS = 1024
+# So many segments can be told apart by 16 bits.
+_FEW = 2**16 - 1
 
 
 def merge_panoptic(
@@ -33,7 +39,8 @@ def merge_panoptic(
     fetched.
 
     Args:
-        instances: with `scores`, `pred_classes` and `pred_masks`, (N, H, W), in any order.
+        instances: with `scores`, `pred_classes` and `pred_masks`, (N, H, W), in any order; or masks
+            with a shape and a method `crops` (`segtron.inference.window_masks.WindowMasks`).
         sem_seg: (H, W) of integers, the semantic class of each pixel, 0 or more.
         overlap_threshold: the largest share of a mask that may be taken by instances before it.
         stuff_area_limit: the least number of pixels of a stuff segment.
@@ -41,7 +48,8 @@ def merge_panoptic(
         thing_classes: the semantic classes that are things, of which no stuff is made.
 
     Returns:
-        (H, W) int32 on the device of `sem_seg`: segment ids from 1 without gaps, 0 in void. And for
+        (H, W) int32 on the device of `sem_seg` (uint16 of masks with `crops`, where there are few
+        enough): segment ids from 1 without gaps, 0 in void. And for
         each segment `id`, `isthing` and `category_id`: for things the instance's class, besides
         `score` and `instance_id`, its place in `instances`; for stuff the semantic class, besides
         `area` in pixels.
@@ -62,7 +70,9 @@ def merge_panoptic(
     unsure = (place for place, i in enumerate(order) if scores[i] < confidence_threshold)
     order = order[: next(unsure, len(order))]
     classes = instances.pred_classes.tolist()
-    ids = np.zeros(sem_seg.shape, np.int32)
+    # Half the memory where it counts, in images too large for a tensor of masks.
+    is_compact = not isinstance(masks, torch.Tensor) and len(order) + int(sem_seg.max()) < _FEW
+    ids = np.zeros(sem_seg.shape, np.uint16 if is_compact else np.int32)
     free = np.ones(sem_seg.shape, bool)
     segments: list[dict[str, Any]] = []
     for i, (window, mask) in zip(order, _crop(masks, order), strict=True):
@@ -88,8 +98,13 @@ def _add_stuff(
     thing_classes: Sequence[int],
 ) -> None:
     """Write the segments of stuff into `ids` where it is `free`, and append them to `segments`."""
-    labels = sem_seg[free]
-    areas = np.bincount(labels)
+    num_classes = int(sem_seg.max(initial=0)) + 1
+    # Some rows at a time, since numbers of 64 bits are made of the labels.
+    bands = [slice(top, top + _ROWS) for top in range(0, len(ids), _ROWS)]
+    areas = sum(
+        (np.bincount(sem_seg[rows][free[rows]], minlength=num_classes) for rows in bands),
+        start=np.zeros(num_classes, np.int64),
+    )
     wanted = areas >= max(area_limit, 1)
     wanted[[label for label in thing_classes if label < len(wanted)]] = False
     id_of_class = np.zeros(len(areas), np.int32)
@@ -97,7 +112,8 @@ def _add_stuff(
         segment = {"id": len(segments) + 1, "isthing": False, "category_id": label}
         segments.append(segment | {"area": int(areas[label])})
         id_of_class[label] = len(segments)
-    ids[free] = id_of_class[labels]
+    for rows in bands:
+        ids[rows][free[rows]] = id_of_class[sem_seg[rows][free[rows]]]
 
 
 class _Crop(NamedTuple):
@@ -107,12 +123,15 @@ class _Crop(NamedTuple):
     pixels: np.ndarray  # bool, what the mask has in its window
 
 
-def _crop(masks: torch.Tensor, order: Sequence[int]) -> Iterator[_Crop]:
+def _crop(masks: Any, order: Sequence[int]) -> Iterator[_Crop]:
     """The masks (N, H, W) in the given order; the window of a mask without a pixel is empty.
 
     The window is that of the mask's own pixels, not the instance's box: nothing says that a mask
     keeps inside its box.
     """
+    if not isinstance(masks, torch.Tensor):
+        yield from itertools.starmap(_Crop, masks.crops(order))
+        return
     if masks.device.type != "cpu":
         yield from _crop_on_device(masks[order])
         return

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data.transforms import ResizeShortestEdge
 from torch import nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from segtron.modeling.output_size import to_output_size
+from segtron.modeling.test_time_augmentation.views import views_of
 
 
 class AveragingSegmentor(nn.Module):
@@ -114,27 +113,12 @@ class AveragingSegmentor(nn.Module):
         height = inputs.get("height", image.shape[-2])
         width = inputs.get("width", image.shape[-1])
         total: torch.Tensor | None = None
-        for min_size in self.min_sizes:
-            resized = self._resize(image, min_size)
-            probabilities = self._predict(resized, height, width)
+        number = 0
+        for view in views_of(image, self.min_sizes, self.max_size, self.flip):
+            probabilities = view.pixels_in_output(self._predict(view.image, height, width))
             total = probabilities if total is None else total.add_(probabilities)
-            if self.flip:
-                total.add_(self._predict(resized.flip(-1), height, width).flip(-1))
-        return total.div_(len(self.min_sizes) * (1 + self.flip))
-
-    def _resize(self, image: torch.Tensor, min_size: int) -> torch.Tensor:
-        size = tuple(image.shape[-2:])
-        new_size = (
-            ResizeShortestEdge.get_output_shape(*size, min_size, self.max_size)
-            if min_size > 0
-            else size
-        )
-        if new_size == size:
-            return image
-        # What the mapper does with Pillow: it smooths where it shrinks.
-        return F.interpolate(
-            image[None].float(), new_size, mode="bilinear", align_corners=False, antialias=True
-        )[0]
+            number += 1
+        return total.div_(number)
 
     def _predict(self, image: torch.Tensor, height: int, width: int) -> torch.Tensor:
         """Probabilities at the output size, (K, height, width), from one pass over the windows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -106,17 +106,26 @@ class BottomUpPanoptic(SemanticSegmentor):
                 ("sem_seg", "pan_seg", "segments_info"),
                 "BottomUpPanoptic learns from semantic and panoptic labels",
             )
-        images = [
-            (inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std
-            for inputs in batched_inputs
-        ]
-        images = self._batch(images)
-        features = self.backbone(images.tensor)
-        if self.training:
+            _, features = self._features(batched_inputs)
             return self._losses(features, batched_inputs)
+        return [self.output(*maps) for maps in self.dense_predictions(batched_inputs)]
+
+    def dense_predictions(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """What the heads say of each image, at the output's size.
+
+        Args:
+            batched_inputs: as in `forward`, at inference.
+
+        Yields:
+            Logits, (K, height, width); the centres' heatmap, (height, width); and from each pixel
+            the offset to the centre of its instance, (2, height, width), y and x in pixels of the
+            output.
+        """
+        images, features = self._features(batched_inputs)
         logits, _ = self.sem_seg_head(features, None)
         (heatmaps, offsets), _ = self.center_head(features)
-        outputs = []
         for *predictions, size, inputs in zip(
             logits, heatmaps, offsets, images.image_sizes, batched_inputs, strict=True
         ):
@@ -126,8 +135,18 @@ class BottomUpPanoptic(SemanticSegmentor):
             )
             # Pixels of the output have another size than those of the image.
             offset *= offset.new_tensor([height / size[0], width / size[1]])[:, None, None]
-            outputs.append(self._output(sem_seg, heatmap[0], offset))
-        return outputs
+            yield sem_seg, heatmap[0], offset
+
+    def _features(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> tuple[ImageList, dict[str, torch.Tensor]]:
+        images = self._batch(
+            [
+                (inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std
+                for inputs in batched_inputs
+            ]
+        )
+        return images, self.backbone(images.tensor)
 
     def _batch(self, tensors: list[torch.Tensor], padding: int = 0) -> ImageList:
         """Pad what has one entry a pixel to one size, on the right and at the bottom."""
@@ -147,10 +166,10 @@ class BottomUpPanoptic(SemanticSegmentor):
         _, center_losses = self.center_head(features, pan_seg, segments_info)
         return semantic_losses | center_losses
 
-    def _output(
+    def output(
         self, logits: torch.Tensor, heatmap: torch.Tensor, offsets: torch.Tensor
     ) -> dict[str, Any]:
-        """Outputs for one image, from predictions of its output's size."""
+        """The output for one image, see `forward`, made of what `dense_predictions` gives."""
         num_classes = len(logits)
         sem_seg = best_classes(logits).long()
         is_thing = torch.zeros(num_classes, dtype=torch.bool, device=sem_seg.device)

@@ -126,14 +126,23 @@ class UnifiedPanopticFPN(PanopticFPN):
                 {
                     "sem_seg": sem_seg,
                     "instances": instances,
-                    "panoptic_seg": self._merge(instances, sem_seg),
+                    "panoptic_seg": self.merge(instances, sem_seg),
                 }
             )
         return outputs
 
-    def _merge(
+    def merge(
         self, instances: Instances, sem_seg: torch.Tensor
     ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+        """Panoptic segments of one image.
+
+        Args:
+            instances: with masks of the image's size.
+            sem_seg: (K, H, W), scores of the classes of pixels.
+
+        Returns:
+            As "panoptic_seg" of `inference`.
+        """
         ids, segments = merge_panoptic(
             instances,
             best_classes(sem_seg),

@@ -1,0 +1,134 @@
+"""Images too large to be kept in memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from segtron.data.image_io import MAX_PIXELS, read_image
+from segtron.data.pixels import Window
+from segtron.errors import UnreadableFileError
+
+# What OpenCV decodes at most, too: 32,768 x 32,768.
+MAX_LARGE_PIXELS = 2**30
+# Longest side of the small copy that overlays are drawn on.
+PREVIEW_SIDE = 4096
+# Pillow's names for what has 8 bits a channel or fewer.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+# Whoever reads a header changes a limit that all of Pillow shares.
+_pillow_limit = threading.Lock()
+
+
+class LargeImage:
+    """An image that lies decoded in a temporary file, of which windows are read.
+
+    The file is in the folder for such files ($TMPDIR) and vanishes with the object.
+
+    Attributes:
+        shape: height, width and 3.
+        preview: (h, w, 3) uint8, BGR, the whole image so small that its longest side is at most
+            `PREVIEW_SIDE`.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        """
+        Args:
+            pixels: (H, W, 3) uint8, BGR.
+
+        Raises:
+            OSError: the temporary file can't be written.
+        """
+        self.shape = pixels.shape
+        self.preview = preview_of(pixels)
+        self._file = tempfile.TemporaryFile(prefix="segtron-")  # noqa: SIM115, kept open
+        pixels.tofile(self._file)
+        self._file.flush()
+
+    def read(self, window: Window) -> np.ndarray:
+        """The pixels of a window, (h, w, 3) uint8."""
+        pixels = np.empty((*window.shape, 3), np.uint8)
+        for y, row in enumerate(pixels, start=window.top):
+            place = 3 * (y * self.shape[1] + window.left)
+            os.preadv(self._file.fileno(), [row], place)
+        return pixels
+
+
+def preview_of(pixels: np.ndarray) -> np.ndarray:
+    """A copy of (H, W, 3) whose longest side is at most `PREVIEW_SIDE`; itself if it is small."""
+    height, width = pixels.shape[:2]
+    scale = PREVIEW_SIDE / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
+    """Read a photograph of up to `MAX_LARGE_PIXELS`.
+
+    What `segtron.data.image_io.read_image` takes is read by it. What is larger OpenCV decodes, with
+    3 bytes a pixel for the time being (a progressive JPEG takes as much again), upright as its EXIF
+    orientation says.
+
+    Returns:
+        (H, W, 3) uint8 in BGR order, or an image in a temporary file.
+
+    Raises:
+        UserError: the file is missing, truncated, no image or too large; or it is larger than
+            `read_image` takes and has more than 8 bits a channel.
+    """
+    mode, height, width = _header(path)
+    if height * width <= MAX_PIXELS:
+        return read_image(path, "BGR")
+    if height * width > MAX_LARGE_PIXELS:
+        raise UnreadableFileError(
+            f"image {path} is {width} x {height}, more than {MAX_LARGE_PIXELS:,} pixels; cut it up"
+        )
+    if mode not in _MODES:
+        raise UnreadableFileError(
+            f"image {path} has Pillow mode {mode}; so large an image must have 8 bits a channel, "
+            "so convert it"
+        )
+    try:
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _unreadable(path, error) from error
+    if pixels is None:
+        raise UnreadableFileError(f"image {path} cannot be decoded; restore or remove it")
+    try:
+        return LargeImage(pixels)
+    except OSError as error:
+        raise UnreadableFileError(
+            f"image {path} cannot be kept in {tempfile.gettempdir()} ({error.strerror or error}), "
+            f"where it takes {pixels.nbytes / 1e9:.1f} GB; set TMPDIR to a folder with more room"
+        ) from error
+
+
+def _header(path: str | Path) -> tuple[str, int, int]:
+    """Pillow's mode of an image, its height and its width, without decoding it."""
+    with _pillow_limit, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            with Image.open(path) as image:
+                return image.mode, image.height, image.width
+        except FileNotFoundError as error:
+            raise UnreadableFileError(
+                f"image {path} does not exist; restore it or remove its entry"
+            ) from error
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise _unreadable(path, error) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _unreadable(path: str | Path, error: Exception) -> UnreadableFileError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return UnreadableFileError(f"image {path} cannot be read ({reason}); restore or remove it")

@@ -1,0 +1,388 @@
+#!/usr/bin/env python
+"""Run a model that Segtron's tools/export_model.py wrote, with neither Segtron nor Detectron2.
+
+Copy this file to wherever the model goes. It needs numpy and Pillow, and onnxruntime for `.onnx`
+files, or torch for `.pt2` files (and torchvision, if the model has instances).
+
+    python run_exported.py model.onnx street.png --output results
+
+From Python:
+
+    from run_exported import ExportedModel, read_image
+    model = ExportedModel("model.onnx")
+    output = model(read_image("street.png"))
+    output["instances"].masks      # (N, height, width) bool
+    output["sem_seg"].argmax(0)    # (height, width), the class of each pixel
+    ids, segments = output["panoptic_seg"]
+
+What comes before the network and after it is what Segtron's `Predictor` does, written in NumPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+METADATA_KEY = "segtron"  # in an ONNX file's metadata
+METADATA_FILE = "segtron.json"  # in a .pt2 file, a zip archive
+VERSION = 1  # of the metadata
+
+
+class Instances(NamedTuple):
+    """The objects found in one image."""
+
+    boxes: np.ndarray  # (N, 4) float32, x0, y0, x1, y1 in pixels
+    scores: np.ndarray  # (N,) float32, 0 to 1
+    classes: np.ndarray  # (N,) int64, places in `thing_classes`
+    masks: np.ndarray  # (N, height, width) bool
+
+
+class ExportedModel:
+    """A model in a file.
+
+    Attributes:
+        info: what the file says of the model: `task`, `classes`, `input`, ...
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 0) -> None:
+        """
+        Args:
+            path: an `.onnx` or a `.pt2` file. As with any model, only from those whom you trust.
+            threads: of onnxruntime on a CPU; 0 for one a core. torch has `torch.set_num_threads`.
+        """
+        load = _load_onnx if Path(path).suffix == ".onnx" else _load_torch
+        metadata, self._run = load(str(path), threads)
+        self.info: dict[str, Any] = json.loads(metadata or "{}")
+        if self.info.get("version") != VERSION:
+            raise ValueError(f"{path} was not written by an export_model.py that this file knows")
+
+    def __call__(self, image: np.ndarray) -> dict[str, Any]:
+        """Predict one image.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+
+        Returns:
+            As the model has them: `instances`; `sem_seg`, (K, H, W) float32 scores of all classes;
+            `panoptic_seg`, see `merge_panoptic`.
+        """
+        inputs = self.info["input"]
+        if inputs["format"] == "BGR":
+            image = image[:, :, ::-1]
+        height, width = image.shape[:2]
+        resized = resize_image(image, inputs)
+        found = dict(zip(self.info["outputs"], self._run(*pad_image(resized, inputs)), strict=True))
+        output: dict[str, Any] = {}
+        if "boxes" in found:
+            masks = found.pop("masks")
+            output["instances"] = to_image_size(
+                Instances(found["boxes"], found["scores"], found["classes"], masks),
+                resized.shape[:2],
+                (height, width),
+            )
+        if "sem_seg" in found:
+            logits = found["sem_seg"][0, :, : resized.shape[0], : resized.shape[1]]
+            output["sem_seg"] = interpolate(logits, height, width)
+        if "panoptic" in self.info:
+            classes = output["sem_seg"].argmax(axis=0)
+            output["panoptic_seg"] = merge_panoptic(
+                output["instances"], classes, **self.info["panoptic"]
+            )
+        return output
+
+
+Run = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
+
+
+def _load_onnx(path: str, threads: int) -> tuple[str, Run]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    providers = onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(path, options, providers=providers)
+    names = [given.name for given in session.get_inputs()]
+
+    def run(image: np.ndarray, size: np.ndarray) -> list[np.ndarray]:
+        return session.run(None, dict(zip(names, (image, size), strict=False)))
+
+    return session.get_modelmeta().custom_metadata_map.get(METADATA_KEY, ""), run
+
+
+def _load_torch(path: str, threads: int) -> tuple[str, Run]:
+    import torch
+
+    with contextlib.suppress(ImportError):
+        import torchvision  # noqa: F401  brings the operators that models with instances use
+    files = {METADATA_FILE: ""}
+    program = torch.export.load(path, extra_files=files)
+    number_of_inputs = len(program.graph_signature.user_inputs)
+    # Some of them would refuse sizes that the graph is right for.
+    module = program.module(check_guards=False)
+
+    @torch.inference_mode()
+    def run(*inputs: np.ndarray) -> list[np.ndarray]:
+        given = [torch.from_numpy(value) for value in inputs[:number_of_inputs]]
+        return [value.numpy() for value in module(*given)]
+
+    return files[METADATA_FILE], run
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file as (H, W, 3) uint8, RGB, upright as its EXIF orientation says."""
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"{path} has more than 8 bits a channel; convert it first")
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def resize_image(image: np.ndarray, inputs: dict[str, Any]) -> np.ndarray:
+    """Resize by the model's rule: the shorter edge to a length, but the longer one not above one.
+
+    Args:
+        image: (H, W, 3) uint8.
+        inputs: `min_size`, the length (0: as it is), `max_size`, and `size`, height and width that
+            the image must fit into, or None.
+    """
+    height, width = image.shape[:2]
+    new_height, new_width = float(height), float(width)
+    if inputs["min_size"] > 0:
+        scale = inputs["min_size"] / min(height, width)
+        new_height, new_width = (
+            (float(inputs["min_size"]), scale * width)
+            if height < width
+            else (scale * height, float(inputs["min_size"]))
+        )
+        if max(new_height, new_width) > inputs["max_size"]:
+            scale = inputs["max_size"] / max(new_height, new_width)
+            new_height, new_width = new_height * scale, new_width * scale
+    size = int(new_height + 0.5), int(new_width + 0.5)
+    limits = inputs["size"]
+    if limits and (size[0] > limits[0] or size[1] > limits[1]):
+        scale = min(limits[0] / height, limits[1] / width)
+        size = max(1, int(height * scale)), max(1, int(width * scale))
+    if size == (height, width):
+        return image
+    resized = Image.fromarray(np.ascontiguousarray(image)).resize(
+        size[::-1], Image.Resampling.BILINEAR
+    )
+    return np.asarray(resized)
+
+
+def pad_image(image: np.ndarray, inputs: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Add mean colour on the right and at the bottom, up to a size that the network takes.
+
+    The network subtracts the mean first, so that it sees zeros there.
+
+    Returns:
+        (1, 3, H', W') float32, and the height and width of `image` as int64.
+    """
+    height, width = image.shape[:2]
+    stride = inputs["stride"]
+    size = inputs["size"] or [
+        max(-(-length // stride) * stride, inputs["smallest"]) for length in (height, width)
+    ]
+    padded = np.empty((1, 3, *size), np.float32)
+    padded[0] = np.asarray(inputs["pixel_mean"], np.float32)[:, None, None]
+    padded[0, :, :height, :width] = image.transpose(2, 0, 1)
+    return padded, np.array([height, width], np.int64)
+
+
+def interpolate(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize (C, H, W) bilinearly, pixels being areas: torch's `align_corners=False`."""
+    for axis, length in ((1, height), (2, width)):
+        old = values.shape[axis]
+        if old == length:
+            continue
+        places = ((np.arange(length, dtype=np.float32) + 0.5) * np.float32(old / length)) - 0.5
+        places = np.maximum(places, 0)
+        low = np.minimum(places.astype(np.int64), old - 1)
+        high = np.minimum(low + 1, old - 1)
+        share = (places - low).astype(np.float32).reshape((-1, 1) if axis == 1 else (-1,))
+        values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return values
+
+
+def to_image_size(
+    found: Instances, size: tuple[int, int], image_size: tuple[int, int]
+) -> Instances:
+    """Bring instances from the network's input to the image.
+
+    Args:
+        found: `masks` are (N, M, M), from 0 to 1, each for the area of its box.
+        size: of the network's input, height and width, without what was added to it.
+        image_size: of the image.
+    """
+    height, width = image_size
+    scale = np.array([width / size[1], height / size[0]] * 2, np.float32)
+    boxes = np.clip(found.boxes * scale, 0, np.array([width, height] * 2, np.float32))
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    boxes, masks = boxes[kept], found.masks[kept]
+    pasted = paste_masks(masks, boxes, height, width)
+    return Instances(boxes, found.scores[kept], found.classes[kept], pasted)
+
+
+def paste_masks(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch each mask over its box, bilinearly; pixels of 0.5 and more belong to it.
+
+    Args:
+        masks: (N, M, M), from 0 to 1.
+        boxes: (N, 4).
+        height: of the image.
+        width: of the image.
+
+    Returns:
+        (N, height, width) bool.
+    """
+    pasted = np.zeros((len(masks), height, width), bool)
+    for mask, (left, top, right, bottom), image in zip(masks, boxes, pasted, strict=True):
+        rows, row_weights = _weights(top, bottom, height, len(mask))
+        columns, column_weights = _weights(left, right, width, len(mask))
+        image[rows, columns] = row_weights @ mask @ column_weights.T >= 0.5
+    return pasted
+
+
+def _weights(start: float, end: float, length: int, cells: int) -> tuple[slice, np.ndarray]:
+    """The pixels that a mask reaches along one axis, and what each takes of the mask's cells."""
+    margin = (end - start) / cells / 2 + 1  # half a cell beyond the box, and rounding
+    first = int(np.clip(np.floor(start - margin), 0, length))
+    last = max(int(np.clip(np.ceil(end + margin), 0, length)), first)
+    pixels = np.arange(first, last, dtype=np.float32) + np.float32(0.5)
+    places = (pixels - start) / (end - start) * cells - np.float32(0.5)
+    weights = 1 - np.abs(places[:, None] - np.arange(cells, dtype=np.float32))
+    return slice(first, last), np.maximum(weights, 0)
+
+
+def merge_panoptic(
+    instances: Instances,
+    classes: np.ndarray,
+    *,
+    overlap_threshold: float,
+    stuff_area_limit: int,
+    confidence_threshold: float,
+    thing_classes: list[int],
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Merge instances and stuff by the rules of Panoptic FPN (Kirillov et al. 2019).
+
+    Args:
+        instances: of the image.
+        classes: (H, W), the semantic class of each pixel.
+        overlap_threshold: the largest share of a mask that may be taken by instances before it.
+        stuff_area_limit: the least number of pixels of a stuff segment.
+        confidence_threshold: the lowest score of an instance.
+        thing_classes: at i the semantic class of the instances' class i.
+
+    Returns:
+        (H, W) int32, segment ids from 1, 0 in void; and for each segment `id`, `isthing`,
+        `category_id` (a semantic class), and `score` and `instance_id`, or `area`.
+    """
+    ids = np.zeros(classes.shape, np.int32)
+    segments: list[dict[str, Any]] = []
+    for i in np.argsort(-instances.scores, kind="stable").tolist():
+        score = float(instances.scores[i])
+        if score < confidence_threshold:
+            break
+        mask = instances.masks[i]
+        left = mask & (ids == 0)
+        area, free = np.count_nonzero(mask), np.count_nonzero(left)
+        if free == 0 or (area - free) / area > overlap_threshold:
+            continue
+        segment = {"id": len(segments) + 1, "isthing": True, "score": score, "instance_id": i}
+        segments.append(segment | {"category_id": thing_classes[int(instances.classes[i])]})
+        ids[left] = len(segments)
+    is_free = ids == 0
+    areas = np.bincount(classes[is_free])
+    for label in np.flatnonzero(areas >= max(stuff_area_limit, 1)).tolist():
+        if label in thing_classes:
+            continue
+        segment = {"id": len(segments) + 1, "isthing": False, "category_id": label}
+        segments.append(segment | {"area": int(areas[label])})
+        ids[is_free & (classes == label)] = len(segments)
+    return ids, segments
+
+
+def save(output: dict[str, Any], info: dict[str, Any], stem: Path) -> list[Path]:
+    """Write what a model says of one image.
+
+    A semantic model's classes go to STEM.png, its values being places in `stuff_classes`; a
+    panoptic model's segments to STEM.png (COCO's colours: id = R + 256 G + 65536 B) and STEM.json;
+    instances to STEM.json, with masks as COCO's run lengths.
+
+    Returns:
+        The files, none of which existed.
+    """
+    classes = info["classes"]
+    pixels, entries = None, None
+    if "panoptic_seg" in output:
+        ids, segments = output["panoptic_seg"]
+        pixels = np.stack([ids >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+        entries = [s | {"class": _name(classes["stuff"], s["category_id"])} for s in segments]
+    elif "sem_seg" in output:
+        labels = output["sem_seg"].argmax(axis=0)
+        pixels = labels.astype(np.uint8 if len(output["sem_seg"]) <= 256 else np.uint16)
+    else:
+        found = output["instances"]
+        entries = [
+            {
+                "class": _name(classes["thing"], int(label)),
+                "category": int(label),
+                "score": float(score),
+                "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+                "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
+            }
+            for (x0, y0, x1, y1), score, label, mask in zip(*found, strict=True)
+        ]
+    written = []
+    if pixels is not None:
+        written.append(stem.with_name(f"{stem.name}.png"))
+        with open(written[-1], "xb") as file:
+            Image.fromarray(pixels).save(file, format="PNG")
+    if entries is not None:
+        written.append(stem.with_name(f"{stem.name}.json"))
+        with open(written[-1], "x", encoding="utf-8") as file:
+            json.dump(entries, file, ensure_ascii=False)
+    return written
+
+
+def run_lengths(mask: np.ndarray) -> list[int]:
+    """A mask as COCO's uncompressed run lengths: column by column, beginning with zeros."""
+    values = mask.T.ravel()
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    lengths = np.diff([0, *changes, values.size]).tolist()
+    return [0, *lengths] if values[0] else lengths
+
+
+def _name(names: list[str], label: int) -> str:
+    return names[label] if label < len(names) else str(label)
+
+
+def main() -> int:
+    """Predict the images that the command line names."""
+    parser = argparse.ArgumentParser(description="Run a model that export_model.py wrote.")
+    parser.add_argument("model", type=Path, help="an .onnx or a .pt2 file")
+    parser.add_argument("images", nargs="+", type=Path, help="image files")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
+    args = parser.parse_args()
+    model = ExportedModel(args.model)
+    args.output.mkdir(parents=True, exist_ok=True)
+    for path in args.images:
+        written = save(model(read_image(path)), model.info, args.output / path.stem)
+        print(f"{path}: {', '.join(map(str, written))}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

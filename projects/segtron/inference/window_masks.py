@@ -1,0 +1,167 @@
+"""Masks of a large image, each kept as the window that it lies in and one bit a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as mask_util
+
+from segtron.data.pixels import Window
+
+
+class WindowMasks:
+    """N masks of one image, in place of the tensor (N, H, W) that would not fit into memory.
+
+    It can be a field of Detectron2's `Instances`, which index it and ask for its length. A mask
+    without a pixel has an empty window.
+
+    Example:
+        >>> for window, pixels in masks:
+        ...     window.of(image)[pixels] = color
+    """
+
+    def __init__(
+        self, image_size: tuple[int, int], masks: Iterable[tuple[Window, np.ndarray]] = ()
+    ) -> None:
+        """
+        Args:
+            image_size: height and width.
+            masks: for each a window of the image and what it has there, (h, w) bool. What is empty
+                around a mask's pixels is cut off.
+        """
+        self.image_size = image_size
+        self._windows: list[Window] = []
+        self._bits: list[np.ndarray] = []
+        for window, pixels in masks:
+            self.append(window, pixels)
+
+    def extend(self, masks: torch.Tensor, *, left: int = 0, top: int = 0) -> None:
+        """Add masks of a part of the image.
+
+        Args:
+            masks: (N, h, w) of bool or what can be made of it, on any device.
+            left: where the part begins.
+            top: likewise.
+        """
+        height, width = masks.shape[1:]
+        window = Window(left, top, left + width, top + height)
+        for mask in masks:
+            self.append(window, mask.bool().cpu().numpy())
+
+    def append(self, window: Window, pixels: np.ndarray) -> None:
+        """Add a mask; see the arguments of the class.
+
+        Raises:
+            ValueError: the pixels don't fill the window, or it is not in the image.
+        """
+        height, width = self.image_size
+        inside = 0 <= window.left <= window.right <= width
+        if not (inside and 0 <= window.top <= window.bottom <= height):
+            raise ValueError(f"{window} is not in an image of {height} x {width}")
+        if pixels.shape != window.shape:
+            raise ValueError(f"a mask of {pixels.shape} doesn't fill {window}")
+        rows = _extent(pixels.any(axis=1))
+        columns = _extent(pixels[rows].any(axis=0))
+        left, top = window.left + columns.start, window.top + rows.start
+        tight = Window(left, top, left + columns.stop - columns.start, top + rows.stop - rows.start)
+        self._windows.append(tight)
+        self._bits.append(np.packbits(pixels[rows, columns]))
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of the tensor that it stands for."""
+        return len(self), *self.image_size
+
+    @property
+    def windows(self) -> Sequence[Window]:
+        """Around the pixels of each mask, tight."""
+        return self._windows
+
+    def __getitem__(self, item: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Any:
+        """Some of the masks, as `Instances` asks for them.
+
+        Args:
+            item: the place of one, a slice, or places or a choice, (N,) bool.
+        """
+        if not isinstance(item, slice):
+            item = np.asarray(item)
+            item = item if item.size else item.astype(np.int64)
+        places = np.arange(len(self))[item]
+        chosen = WindowMasks(self.image_size)
+        for place in np.atleast_1d(places).tolist():
+            chosen._windows.append(self._windows[place])
+            chosen._bits.append(self._bits[place])
+        return chosen
+
+    def pixels(self, place: int) -> np.ndarray:
+        """What a mask has in its window, (h, w) bool."""
+        height, width = self._windows[place].shape
+        bits = np.unpackbits(self._bits[place], count=height * width)
+        return bits.view(bool).reshape(height, width)
+
+    def crops(self, order: Iterable[int]) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """Masks in a given order: rows and columns of the window, and the pixels in it."""
+        for place in order:
+            left, top, right, bottom = self._windows[place]
+            yield (slice(top, bottom), slice(left, right)), self.pixels(place)
+
+    def __iter__(self) -> Iterator[tuple[Window, np.ndarray]]:
+        for place, window in enumerate(self._windows):
+            yield window, self.pixels(place)
+
+    def areas(self) -> np.ndarray:
+        """Pixels of each mask, (N,) int64."""
+        return np.array([np.count_nonzero(pixels) for _, pixels in self], np.int64)
+
+    def boxes(self) -> np.ndarray:
+        """Tight boxes, (N, 4) float32: (x0, y0, x1, y1), x1 and y1 exclusive."""
+        return np.array(self._windows, np.float32).reshape(-1, 4)
+
+    def encode(self) -> list[dict[str, Any]]:
+        """COCO's compressed run lengths of each mask in the whole image.
+
+        Returns:
+            For each {"size": [height, width], "counts": bytes}, as `pycocotools.mask.encode` gives.
+        """
+        return [_encode(window, pixels, self.image_size) for window, pixels in self]
+
+    def dense(self) -> torch.Tensor:
+        """The tensor that it stands for, (N, H, W) bool. Only for small images."""
+        masks = np.zeros(self.shape, bool)
+        for mask, (window, pixels) in zip(masks, self, strict=True):
+            window.of(mask)[:] = pixels
+        return torch.from_numpy(masks)
+
+    def to(self, *args: Any, **kwargs: Any) -> WindowMasks:
+        """Itself, for it lies on the CPU whatever the device of other fields."""
+        return self
+
+
+def _extent(occupied: np.ndarray) -> slice:
+    """From the first to the last True of (L,) bool; empty where there is none."""
+    places = np.flatnonzero(occupied)
+    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
+
+
+def _encode(window: Window, pixels: np.ndarray, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Run lengths go column by column, so they follow from the window's own columns."""
+    height, width = image_size
+    columns = pixels.T
+    # Where a column's value changes, with nothing above and below it.
+    changes = np.diff(columns, axis=1, prepend=False, append=False)
+    column, row = np.nonzero(changes)
+    places = (window.left + column.astype(np.int64)) * height + window.top + row
+    # A run that goes on at the top of the next column ends and begins at one place.
+    joined = np.flatnonzero(places[1:] == places[:-1])
+    places = np.delete(places, np.concatenate([joined, joined + 1]))
+    counts = np.diff(places, prepend=0, append=height * width)
+    if counts[-1] == 0:
+        counts = counts[:-1]  # as pycocotools does
+    rle = {"size": [height, width], "counts": counts.tolist()}
+    return mask_util.frPyObjects(rle, height, width)

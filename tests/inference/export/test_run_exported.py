@@ -1,0 +1,209 @@
+"""The runner's NumPy against what Segtron and Detectron2 do, and its files."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import detectron2.data.transforms as T
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Boxes
+from detectron2.structures import Instances as Detectron2Instances
+from PIL import Image
+from pycocotools import mask as coco_mask
+from torch.nn import functional as F
+
+from segtron.inference.export import run_exported
+from segtron.inference.export.run_exported import Instances
+from segtron.modeling.panoptic_merging import merge_panoptic
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def test_it_imports_nothing_but_what_it_says():
+    tree = ast.parse(Path(run_exported.__file__).read_text(encoding="utf-8"))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.partition(".")[0])
+    others = names - set(sys.stdlib_module_names)
+    assert others == {"numpy", "PIL", "onnxruntime", "torch", "torchvision"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "min_size", "max_size"),
+    [((48, 96), 64, 128), ((97, 31), 64, 128), ((40, 200), 64, 100), ((33, 33), 20, 90)]
+    + [((75, 101), 0, 0)],
+)
+def test_images_are_resized_as_detectron2_does(shape, min_size, max_size):
+    image = noise(*shape, 3)
+    inputs = {"min_size": min_size, "max_size": max_size, "size": None}
+    found = run_exported.resize_image(image, inputs)
+    resize = T.ResizeShortestEdge([min_size, min_size], max_size)
+    expected = resize.get_transform(image).apply_image(image) if min_size else image
+    assert np.array_equal(found, expected)
+
+
+def test_an_image_shrinks_further_to_fit_the_only_size():
+    inputs = {"min_size": 64, "max_size": 128, "size": [64, 128]}
+    assert run_exported.resize_image(noise(100, 50, 3), inputs).shape == (64, 32, 3)
+    assert run_exported.resize_image(noise(50, 100, 3), inputs).shape == (64, 128, 3)
+
+
+def test_padding_is_the_mean_up_to_a_size_that_the_network_takes():
+    inputs = {"stride": 32, "smallest": 64, "size": None, "pixel_mean": [1.5, 2.0, 3.0]}
+    image = noise(40, 70, 3)
+    padded, size = run_exported.pad_image(image, inputs)
+    assert padded.shape == (1, 3, 64, 96)
+    assert padded.dtype == np.float32
+    assert size.tolist() == [40, 70]
+    assert np.array_equal(padded[0, :, :40, :70], image.transpose(2, 0, 1))
+    assert (padded[0, :, 40:] == np.array([1.5, 2, 3])[:, None, None]).all()
+    assert (padded[0, :, :, 70:] == np.array([1.5, 2, 3])[:, None, None]).all()
+
+
+@pytest.mark.parametrize("size", [(7, 9), (20, 9), (3, 31), (1, 1), (14, 18)])
+def test_scores_are_interpolated_as_torch_does(size):
+    values = np.random.default_rng(0).normal(size=(4, 7, 9)).astype(np.float32)
+    expected = F.interpolate(
+        torch.from_numpy(values)[None], size=size, mode="bilinear", align_corners=False
+    )[0]
+    found = run_exported.interpolate(values, *size)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_instances_come_to_the_image_as_by_detectron2():
+    rng = np.random.default_rng(1)
+    corners = rng.uniform(-5, 90, (40, 2, 2)).astype(np.float32)
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    boxes[0, 2] = boxes[0, 0]  # without an extent
+    boxes[1] = [-40, -40, -3, -2]  # outside
+    masks = rng.uniform(0, 1, (40, 28, 28)).astype(np.float32)
+    scores, classes = rng.uniform(0, 1, 40).astype(np.float32), rng.integers(0, 3, 40)
+    expected = detector_postprocess(
+        Detectron2Instances(
+            (60, 80),
+            pred_boxes=Boxes(torch.from_numpy(boxes.copy())),
+            scores=torch.from_numpy(scores),
+            pred_classes=torch.from_numpy(classes),
+            pred_masks=torch.from_numpy(masks)[:, None],
+        ),
+        45,
+        100,
+    )
+    found = run_exported.to_image_size(
+        Instances(boxes, scores, classes, masks), (60, 80), (45, 100)
+    )
+    assert 0 < len(found.boxes) < 39
+    np.testing.assert_allclose(found.boxes, expected.pred_boxes.tensor.numpy(), atol=1e-4)
+    assert np.array_equal(found.scores, expected.scores.numpy())
+    assert np.array_equal(found.classes, expected.pred_classes.numpy())
+    # Pixels at the threshold may fall either way.
+    assert np.mean(found.masks != expected.pred_masks.numpy()) < 1e-5
+
+
+def test_no_instances():
+    nothing = Instances(
+        np.zeros((0, 4), np.float32),
+        np.zeros(0, np.float32),
+        np.zeros(0, np.int64),
+        np.zeros((0, 28, 28), np.float32),
+    )
+    found = run_exported.to_image_size(nothing, (60, 80), (45, 100))
+    assert found.masks.shape == (0, 45, 100)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_segments_are_merged_as_by_the_model(seed):
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((12, 30, 40), bool)
+    for mask in masks[:-1]:  # the last one is empty
+        y, x = rng.integers(0, 25), rng.integers(0, 35)
+        mask[y : y + rng.integers(1, 20), x : x + rng.integers(1, 20)] = True
+    scores = rng.choice([0.2, 0.5, 0.7, 0.9], 12).astype(np.float32)  # with ties
+    classes = rng.integers(0, 2, 12)
+    sem_seg = rng.integers(0, 4, (6, 8)).repeat(5, axis=0).repeat(5, axis=1)
+    rules = {"overlap_threshold": 0.5, "stuff_area_limit": 60, "confidence_threshold": 0.4}
+    expected_ids, expected = merge_panoptic(
+        Detectron2Instances(
+            (30, 40),
+            scores=torch.from_numpy(scores),
+            pred_classes=torch.from_numpy(classes),
+            pred_masks=torch.from_numpy(masks),
+        ),
+        torch.from_numpy(sem_seg),
+        thing_classes=[3, 1],
+        **rules,
+    )
+    for segment in expected:
+        if segment["isthing"]:
+            segment["category_id"] = [3, 1][segment["category_id"]]
+    found = Instances(np.zeros((12, 4), np.float32), scores, classes, masks)
+    ids, segments = run_exported.merge_panoptic(found, sem_seg, thing_classes=[3, 1], **rules)
+    assert {segment["isthing"] for segment in segments} == {True, False}
+    assert np.array_equal(ids, expected_ids.numpy())
+    assert ids.dtype == np.int32
+    assert segments == expected
+
+
+@pytest.mark.parametrize("corner", [False, True])
+def test_run_lengths_are_cocos(corner):
+    mask = noise(9, 7) > 128
+    mask[0, 0] = corner
+    encoded = {"size": [9, 7], "counts": run_exported.run_lengths(mask)}
+    assert np.array_equal(coco_mask.decode(coco_mask.frPyObjects(encoded, 9, 7)), mask)
+
+
+def test_what_is_written_of_each_task(tmp_path):
+    info = {"classes": {"thing": ["Straße"], "stuff": ["road", "Straße"]}}
+    masks = np.zeros((1, 4, 6), bool)
+    masks[0, 1:3, 2:5] = True
+    boxes = np.array([[2, 1, 5, 3]], np.float32)
+    found = Instances(boxes, np.array([0.5], np.float32), np.array([0]), masks)
+    [written] = run_exported.save({"instances": found}, info, tmp_path / "a.b")
+    assert written.name == "a.b.json"
+    [entry] = json.loads(written.read_text(encoding="utf-8"))
+    assert entry["class"] == "Straße"
+    assert entry["bbox"] == [2, 1, 3, 2]
+    assert entry["segmentation"] == {"size": [4, 6], "counts": [9, 2, 2, 2, 2, 2, 5]}
+
+    sem_seg = np.zeros((2, 4, 6), np.float32)
+    sem_seg[1, :, 3:] = 1
+    [written] = run_exported.save({"sem_seg": sem_seg}, info, tmp_path / "semantic")
+    assert np.asarray(Image.open(written)).tolist() == [[0, 0, 0, 1, 1, 1]] * 4
+
+    ids = np.array([[0, 70000]], np.int32)
+    segments = [{"id": 70000, "isthing": False, "category_id": 5, "area": 1}]
+    png, listed = run_exported.save(
+        {"sem_seg": sem_seg, "instances": found, "panoptic_seg": (ids, segments)},
+        info,
+        tmp_path / "panoptic",
+    )
+    assert np.asarray(Image.open(png)).tolist() == [[[0, 0, 0], [112, 17, 1]]]
+    # A class without a name goes by its number.
+    assert json.loads(listed.read_text()) == [segments[0] | {"class": "5"}]
+    with pytest.raises(FileExistsError):
+        run_exported.save({"sem_seg": sem_seg}, info, tmp_path / "semantic")
+
+
+def test_images_are_upright_and_of_8_bits(tmp_path):
+    image = Image.fromarray(noise(6, 9, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert run_exported.read_image(tmp_path / "turned.png").shape == (9, 6, 3)
+    Image.fromarray(noise(6, 9)).save(tmp_path / "grey.png")
+    assert run_exported.read_image(tmp_path / "grey.png").shape == (6, 9, 3)
+    Image.fromarray(noise(6, 9).astype(np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        run_exported.read_image(tmp_path / "deep.png")
