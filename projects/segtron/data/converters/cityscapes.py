@@ -38,6 +38,7 @@ from segtron.data.converters.labelled_image import (
 )
 from segtron.data.converters.mask_shapes import id_segmentations
 from segtron.data.image_io import read_ids
+from segtron.data.sem_seg import check_label_size
 from segtron.errors import UnreadableFileError, UserError
 
 _CLASSES = tuple(label.name for label in SEM_SEG_LABELS)
@@ -111,7 +112,7 @@ def _read_frame(split: str, frame: Frame, dropped: Dropped) -> LabelledImage | N
         objects,
         # <city>_<sequence>_<frame>
         f"{city}/{stem.rsplit('_', 1)[0]}",
-        functools.partial(_read_labels, frame) if has_labels else None,
+        functools.partial(_read_labels, frame, ids.shape) if has_labels else None,
         functools.partial(_read_segments, ids_file),
     )
 
@@ -124,8 +125,12 @@ def _no_instances() -> tuple[int, ...]:
     )
 
 
-def _read_labels(frame: Frame) -> np.ndarray:
-    return LABEL_IDS.read(frame.label_file(LABEL_IDS_SUFFIX))
+def _read_labels(frame: Frame, size: tuple[int, int]) -> np.ndarray:
+    path = frame.label_file(LABEL_IDS_SUFFIX)
+    labels = LABEL_IDS.read(path)
+    record = {"file_name": str(frame.image_file), "height": size[0], "width": size[1]}
+    check_label_size(path, labels.shape, record)
+    return labels
 
 
 def _read_segments(ids_file: Path) -> Segments:
