@@ -5,6 +5,7 @@ See https://cocodataset.org/#format-data and https://cocodataset.org/#format-res
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from segtron.data.coco import (
     read_coco,
     standard_segmentation,
 )
+from segtron.data.converters.class_numbers import check_class_name
 from segtron.data.converters.coco_files import IMAGES
 from segtron.data.converters.labelled_image import (
     Dropped,
@@ -68,7 +70,8 @@ def open_coco(
         images: the folder of the pictures; default: `images` beside the data set.
 
     Raises:
-        UserError: a file is not COCO's format or is faulty, or a folder or file isn't there.
+        UserError: a file is not COCO's format or is faulty (names that no class can have, scores
+            that are no numbers), or a folder or file isn't there.
     """
     content = read_json(src, "annotations")
     if isinstance(content, list):
@@ -78,6 +81,9 @@ def open_coco(
         if dataset is not None:
             raise UserError(f"{src} is a data set, so leave --dataset out; results are a list")
         found, classes = _annotated(src)
+    names = list(dict.fromkeys(classes.values()))
+    for name in names:
+        check_class_name(name, str(dataset or src))
     folder = PictureFolder(images or (dataset or src).parent / IMAGES)
 
     def read() -> Iterator[LabelledImage]:
@@ -86,7 +92,6 @@ def open_coco(
             if labelled is not None:
                 yield labelled
 
-    names = list(dict.fromkeys(classes.values()))
     return Labelling(read(), len(found), classes=names)
 
 
@@ -99,6 +104,7 @@ def _annotated(src: Path) -> tuple[list[_Image], dict[int, str]]:
     }
     for number, annotation in enumerate(content["annotations"]):
         where = f"{src}: annotations[{number}]"
+        _check_score(annotation, where)
         images[annotation["image_id"]].entries.append((where, annotation))
     return list(images.values()), {c["id"]: c["name"] for c in categories_by_id(content)}
 
@@ -114,6 +120,7 @@ def _of_dataset(
     for number, result in enumerate(results):
         where = f"{src}: [{number}]"
         check_fields(result, _RESULT, where, _RESULTS)
+        _check_score(result, where)
         check_annotation(result, sizes, classes, where)
         images[result["image_id"]].entries.append((where, result))
     return list(images.values()), classes
@@ -128,6 +135,7 @@ def _of_names(
     for number, result in enumerate(results):
         where = f"{src}: [{number}]"
         check_fields(result, _RESULT, where, _RESULTS)
+        _check_score(result, where)
         if not set(_NAMED_RESULT) <= set(result):
             raise UserError(
                 f"{where} names no file and no class; name the data set's JSON with --dataset"
@@ -144,6 +152,14 @@ def _of_names(
         check_annotation(result, {result["image_id"]: image.size}, classes, where)
         image.entries.append((where, result))
     return list(images.values()), dict(sorted(classes.items()))
+
+
+def _check_score(entry: Mapping[str, Any], where: str) -> None:
+    score = entry.get(SCORE)
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    # Of nan neither is true.
+    if score is not None and not (is_number and abs(score) <= sys.float_info.max):
+        raise UserError(f"{where}: 'score' is {repr(score)[:40]}; it must be a number")
 
 
 def _size_of(segmentation: Mapping[str, Any], where: str) -> tuple[int, int]:
