@@ -118,8 +118,8 @@ def _expression(text: str) -> re.Pattern[str]:
 def _draw(groups: dict[str, list[str]], number: int, split: Split) -> frozenset[str]:
     """Draw groups until the share is reached, or as near as whole groups get to it."""
     if len(groups) < 2:
-        what = "one image" if number == 1 else f"{number} images of one group"
-        raise UserError(f"there is only {what}, which can't be split; choose another --group-by")
+        what = "is only one image" if number == 1 else f"are only {number} images of one group"
+        raise UserError(f"there {what}, which can't be split; choose another --group-by")
     order = list(groups)
     random.Random(split.seed).shuffle(order)
     wanted = (split.share or 0) * number
