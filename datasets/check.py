@@ -103,6 +103,15 @@ def main() -> int:
         if len(sets) != 1 or not isinstance(sets[0], CocoFile):
             raise UserError("--fix mends one COCO JSON; name it as the only PATH")
         refuse_overwriting([args.fix], "--fix")
+    if args.json is not None:
+        # An earlier report may be overwritten, data may not.
+        others = [
+            args.fix,
+            args.config_file,
+            *(s.json_file for s in sets if isinstance(s, CocoFile)),
+        ]
+        if args.json.resolve() in [path.resolve() for path in others if path is not None]:
+            raise UserError(f"--json names {args.json}, which is no report; choose another --json")
     found = check(sets, with_pixels=not args.skip_images)
     print(as_text(found, args.show))
     content = as_json(found)

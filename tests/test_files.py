@@ -83,6 +83,13 @@ def test_what_could_not_be_written_is_named_before(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_json_with_half_a_pair_of_surrogates(tmp_path):
+    path = tmp_path / "names.json"
+    write_json(path, ["ä", "\ud800"])
+    assert path.read_bytes() == '["ä", "\\ud800"]'.encode()
+    assert json.loads(path.read_bytes()) == ["ä", "\ud800"]
+
+
 def test_json_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "scores.json"
     write_json(path, {"naïve": [1, None]})

@@ -77,7 +77,8 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
 
     Args:
         path: the file; its folder is made.
-        content: what `json.dumps` takes, without nan and infinity, which JSON has not.
+        content: what `json.dumps` takes, without nan and infinity, which JSON has not. Half of a
+            pair of surrogates, which JSON can hold and UTF-8 can't, becomes an escape.
         indent: as for `json.dumps`.
 
     Raises:
@@ -85,7 +86,7 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     """
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=indent)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -70,6 +70,18 @@ def test_errors_and_warnings(folder, check_here, tmp_path):
     assert code == 0 and "image-unreadable" not in out
 
 
+def test_the_report_overwrites_no_data(folder, check_here, tmp_path):
+    path = folder / "annotations.json"
+    before = path.read_bytes()
+    for given in (path, folder):
+        code, out, err = check_here(given, "--json", folder / "images" / ".." / path.name)
+        assert code == 2 and "is no report; choose another --json" in err and not out
+    assert path.read_bytes() == before
+    new = tmp_path / "new.json"
+    code, _, err = check_here(path, "--fix", new, "--json", new)
+    assert code == 2 and "is no report" in err and not new.exists()
+
+
 def test_names_that_no_terminal_can_show(folder, check_here, tmp_path):
     change(folder, lambda content: content["categories"][0].update(name="\ud800\x1b[31m\n"))
     change(folder, lambda content: content["images"][0].update(file_name="\x1b[31m.png"))

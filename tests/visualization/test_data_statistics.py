@@ -186,6 +186,19 @@ def test_mosaics_leave_out_what_cannot_be_read(tmp_path):
     assert set(mosaics) == {0}
 
 
+def test_masks_of_a_size_that_is_not_the_pictures_are_not_drawn(tmp_path):
+    # Drawing one of 10^12 pixels would end the program.
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "a.png")
+    objects = make_set(ROWS[:1], paths=[tmp_path / "a.png", None, None]).objects
+    objects.sizes[0] = 10**6
+
+    def read(row):
+        raise AssertionError
+
+    objects.masks.read = read
+    assert draw_mosaics(objects, [0]) == {}
+
+
 def test_the_page_needs_no_other_file(tmp_path):
     Image.new("RGB", (WIDTH, HEIGHT), (9, 99, 200)).save(tmp_path / "a.png")
     sets = [make_set(ROWS, (HOSTILE, "cat"), paths=[tmp_path / "a.png", None, None])]

@@ -66,12 +66,16 @@ def draw_mosaics(
 
 def _cut_out(objects: Objects, rows: Sequence[int]) -> dict[int, np.ndarray]:
     """Tiles of objects of one image; none if it can't be read or has another size."""
-    path = objects.paths[int(objects.image[rows[0]])]
+    image = int(objects.image[rows[0]])
+    path = objects.paths[image]
     if path is None:
         return {}
     try:
         picture = read_image(path, "RGB")
     except (UserError, OSError):
+        return {}
+    # A size that isn't the picture's may be one that no memory has room for.
+    if picture.shape[:2] != tuple(objects.sizes[image].tolist()):
         return {}
     tiles = {}
     for row in rows:

@@ -9,6 +9,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from segtron.data.checks.duplicates import MOST_BITS, similar_pairs
 from segtron.data.checks.pictures import look_at
@@ -45,6 +46,16 @@ def test_unreadable_files(folder, run, content, broken):
         whole = (folder / "images" / "a.jpg").read_bytes()
         (folder / "images" / "a.jpg").write_bytes(whole[: len(whole) // 2])
     assert codes(run(content)) == {"image-unreadable": 1}
+
+
+def test_a_png_whose_text_takes_more_memory_than_pillow_allows(tmp_path):
+    path = tmp_path / "a.png"
+    text = PngInfo()
+    text.add_text("comment", "x" * 2**21, zip=True)
+    picture(0).save(path, pnginfo=text)
+    found = look_at(path)
+    assert "Decompressed data too large" in found.error
+    assert found.thumbnail is None
 
 
 def test_hundred_broken_images(tmp_path):

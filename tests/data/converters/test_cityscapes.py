@@ -142,6 +142,15 @@ def test_test_frames_have_no_labels(tmp_path: Path) -> None:
     assert [why for _, why in dropped.entries] == ["has no labels"]
 
 
+def test_labels_of_another_size_than_their_image(tmp_path: Path) -> None:
+    add(tmp_path, "val", "ulm_000001_000019", IDS)
+    path = tmp_path / "gtFine/val/ulm/ulm_000001_000019_gtFine_labelIds.png"
+    Image.fromarray(np.full((2, 5), 7, np.uint8)).save(path)
+    (image,) = open_cityscapes(tmp_path, Dropped()).images
+    with pytest.raises(UserError, match="labelIds.png is 5 x 2, but its image .* is 5 x 3"):
+        image.read_labels()
+
+
 def test_faulty_data(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no folder leftImg8bit/train"):
         open_cityscapes(tmp_path, Dropped())

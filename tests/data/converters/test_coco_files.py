@@ -51,6 +51,14 @@ def write(out: Path, *images: LabelledImage, dropped: Dropped | None = None, **o
     return write_coco(labelling, out, dropped or Dropped(), **options)
 
 
+def test_attributes_that_json_can_not_hold(tmp_path: Path, image) -> None:
+    values = {"a": float("nan"), "b": float("-inf"), "c": 1.5, "d": 10**400, "e": "\ud800"}
+    write(tmp_path / "out", image("a.png", thing(attributes=values)))
+    content = json.loads((tmp_path / "out" / "annotations.json").read_bytes())
+    expected = values | {"a": "nan", "b": "-inf"}
+    assert content["annotations"][0]["attributes"] == expected
+
+
 def test_all_that_there_is_of_an_image(tmp_path: Path, image) -> None:
     out = tmp_path / "out"
     triangle = [[1.239, 2.0, 9.0, 2.0, 9.0, 7.5]]

@@ -232,7 +232,7 @@ def test_pictures_of_subsets_and_folders(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert found[0].path == tmp_path / "images/train/x.jpg"
     ((where, why),) = dropped
-    assert where.endswith("image 'no.jpg'")
+    assert where.endswith("image 'no.jpg' with 0 shapes")
     assert "is not in" in why
 
 
@@ -352,7 +352,9 @@ def test_faulty_videos(tmp_path: Path) -> None:
     write(tmp_path, video(track(at(0)), size=(7, 7)))
     images, dropped = read(tmp_path, images=tmp_path / "a")
     assert images == []
-    assert "was annotated with 7 x 7" in dropped[0][1]
+    ((where, why),) = dropped
+    assert where == f"{tmp_path / 'annotations.xml'}: frame 0 with 1 shape"
+    assert "was annotated with 7 x 7" in why
     write(tmp_path, video(track(at(0)), '<image name="a.jpg" width="1" height="1"/>'))
     with pytest.raises(UserError, match="has images and tracks"):
         read(tmp_path)
@@ -418,6 +420,15 @@ def test_faulty_files(src: Path, content: str, message: str) -> None:
     write(src, content)
     with pytest.raises(UserError, match=message):
         read(src / "annotations.xml")
+
+
+def test_a_missing_picture_is_listed_with_its_number_of_shapes(src: Path) -> None:
+    shape = f'<polygon label="car" {SQUARE}/>'
+    write(src, xml(shape, shape, name="lost.jpg"))
+    images, ((where, why),) = read(src)
+    assert images == []
+    assert where == f"{src / 'annotations.xml'}: image 'lost.jpg' with 2 shapes"
+    assert "is not in" in why
 
 
 def test_missing_files(tmp_path: Path) -> None:

@@ -192,6 +192,37 @@ def test_results_that_fit_no_data_set(tmp_path: Path, dataset, save_json, change
         open_coco(file, Dropped(), dataset=dataset)
 
 
+@pytest.mark.parametrize("score", ["high", True, [1], float("nan"), 10**400])
+def test_scores_of_a_data_set_that_are_no_numbers(dataset, save_json, score) -> None:
+    content = json.loads(dataset.read_bytes())
+    content["annotations"][2]["score"] = score
+    save_json(dataset, content)
+    with pytest.raises(UserError, match=r"annotations\[2\]: 'score' is .*; it must be a number"):
+        open_coco(dataset, Dropped())
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\0", "\ud800"])
+def test_names_that_a_tool_could_not_give_back(dataset, save_json, name) -> None:
+    content = json.loads(dataset.read_bytes())
+    content["categories"][1]["name"] = name
+    save_json(dataset, content)
+    with pytest.raises(UserError, match=r"annotations\.json: '.*' can't be the name of a class"):
+        open_coco(dataset, Dropped())
+
+
+@pytest.mark.parametrize("tool", WAYS)
+def test_attributes_that_no_text_can_hold(tmp_path: Path, dataset, save_json, tool) -> None:
+    content = json.loads(dataset.read_bytes())
+    content["annotations"][0]["attributes"] = {"note": "\ud800", "size": float("inf")}
+    save_json(dataset, content)
+    write, read = WAYS[tool]
+    write(open_coco(dataset, Dropped()), tmp_path / "out", Dropped())
+    images = list(read(tmp_path / "out", Dropped()).images)
+    assert sum(len(image.objects) for image in images) == 17
+    values = [v for i in images for o in i.objects for v in o.attributes.values()]
+    assert any("inf" in str(value) for value in values)
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

@@ -84,6 +84,15 @@ def test_empty_and_missing_label_files_mean_no_objects(src: Path) -> None:
     assert dropped == [(str(src / "labels" / "train" / "lost.txt"), "has no image")]
 
 
+def test_a_broken_picture_is_listed_with_its_number_of_objects(src: Path) -> None:
+    label(src, f"\n{TRIANGLE}\n\n{TRIANGLE}\n")
+    (src / "images" / "train" / "ä 1.jpg").write_text("no picture")
+    images, ((where, why),) = read(src)
+    assert images == []
+    assert where == f"{src / 'images' / 'train' / 'ä 1.jpg'} with 2 lines"
+    assert "cannot be read" in why
+
+
 def test_boxes_are_dropped_unless_they_are_asked_for(src: Path) -> None:
     path = label(src, f"0 0.5 0.5 0.2 0.4\n{TRIANGLE}\n")
     (image,), dropped = read(src)
@@ -236,7 +245,7 @@ def test_broken_pictures_are_listed(src: Path) -> None:
     write(src / "images" / "train" / "b.jpg", "no image")
     images, dropped = read(src)
     assert len(images) == 1
-    assert [Path(where).name for where, _ in dropped] == ["b.jpg"]
+    assert [Path(where).name for where, _ in dropped] == ["b.jpg with 0 lines"]
 
 
 def test_faulty_sources(src: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from segtron.data.image_io import read_image
-from segtron.errors import UserError
+from segtron.errors import UnreadableFileError, UserError
 
 # Columns and rows of the small grey copies that pictures are compared by; neighbours in a row give
 # the bits of dHash (https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html).
@@ -67,10 +67,14 @@ def look_at(path: Path) -> Picture:
 
 
 def _orientation(path: Path) -> int:
-    with Image.open(path) as image:
-        # To look for EXIF behind the pixels of a PNG, Pillow decodes them all.
-        has_exif = image.format != "PNG" or "exif" in image.info
-        return image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
+    try:
+        with Image.open(path) as image:
+            # To look for EXIF behind the pixels of a PNG, Pillow decodes them all.
+            has_exif = image.format != "PNG" or "exif" in image.info
+            return image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
+    # Pillow refuses a PNG with much compressed text, whose pixels are read without Pillow.
+    except (SyntaxError, ValueError, EOFError) as error:
+        raise UnreadableFileError(f"Pillow can't read image {path} ({error})") from error
 
 
 def for_all(work: Callable[[Item], Result], items: Sequence[Item], what: str) -> list[Result]:

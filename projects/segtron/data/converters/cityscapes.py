@@ -39,6 +39,7 @@ from segtron.data.converters.labelled_image import (
 from segtron.data.converters.mask_shapes import id_segmentations
 from segtron.data.converters.pictures import Picture
 from segtron.data.image_io import read_ids
+from segtron.data.sem_seg import check_label_size
 from segtron.errors import UnreadableFileError, UserError
 
 _CLASSES = tuple(label.name for label in SEM_SEG_LABELS)
@@ -126,8 +127,11 @@ def _no_instances() -> tuple[int, ...]:
 
 
 def _read_labels(frame: Frame, picture: Picture) -> np.ndarray:
-    classes = LABEL_IDS.read(frame.label_file(LABEL_IDS_SUFFIX))
-    return np.ascontiguousarray(picture.orient_mask(classes))
+    path = frame.label_file(LABEL_IDS_SUFFIX)
+    labels = np.ascontiguousarray(picture.orient_mask(LABEL_IDS.read(path)))
+    record = {"file_name": str(frame.image_file), "height": picture.height, "width": picture.width}
+    check_label_size(path, labels.shape, record)
+    return labels
 
 
 def _read_segments(ids_file: Path, picture: Picture) -> Segments:

@@ -55,9 +55,7 @@ class ClassNumbers:
         return self._add(name, where)
 
     def _add(self, name: str, where: str) -> int:
-        is_text = isinstance(name, str) and bool(name.strip())
-        if not is_text or any(unicodedata.category(c) in _NOT_WRITTEN for c in name):
-            raise UserError(f"{where}: {name!r} can't be the name of a class; write a word")
+        check_class_name(name, where)
         return self._numbers.setdefault(name, len(self._numbers))
 
     def renumbered(self, labels: np.ndarray) -> np.ndarray:
@@ -82,6 +80,17 @@ class ClassNumbers:
         order = names if self._is_complete else sorted(names)
         ids = {name: place + 1 for place, name in enumerate(order)}
         return order, [ids[name] for name in names]
+
+
+def check_class_name(name: object, where: str) -> None:
+    """Make sure that something can be the name of a class, in all formats.
+
+    Raises:
+        UserError: it is empty, no text, or holds control characters.
+    """
+    is_text = isinstance(name, str) and bool(name.strip())
+    if not is_text or any(unicodedata.category(c) in _NOT_WRITTEN for c in name):
+        raise UserError(f"{where}: {name!r} can't be the name of a class; write a word")
 
 
 def _short(names: Sequence[str] | dict[str, int]) -> str:

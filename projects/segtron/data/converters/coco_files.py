@@ -6,6 +6,7 @@ Formats: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections import Counter
@@ -176,7 +177,7 @@ class _Writer:
             "segmentation": _rounded(segmentation),
         }
         if labelled.attributes:
-            annotation["attributes"] = dict(labelled.attributes)
+            annotation["attributes"] = {k: _plain(v) for k, v in labelled.attributes.items()}
         number = self._classes.number(labelled.class_name, labelled.where)
         self._instances.add(number, annotation)
         self._written.objects[labelled.class_name] += 1
@@ -274,6 +275,11 @@ def _box(segmentation: Segmentation) -> list[float]:
         ys = [y for polygon in segmentation for y in polygon[1::2]]
         x, y, width, height = min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
     return _shortest([x, y, width, height])
+
+
+def _plain(value: str | float | bool) -> str | float | bool:
+    """An attribute as JSON can hold it: nan and infinity are text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _rounded(segmentation: Segmentation) -> Segmentation:

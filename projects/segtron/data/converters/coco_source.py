@@ -20,6 +20,7 @@ from segtron.data.coco import (
     read_coco,
     standard_segmentation,
 )
+from segtron.data.converters.class_numbers import check_class_name
 from segtron.data.converters.coco_files import IMAGES
 from segtron.data.converters.labelled_image import (
     Dropped,
@@ -72,7 +73,8 @@ def open_coco(
         images: the folder of the pictures; default: `images` beside the data set.
 
     Raises:
-        UserError: a file is not COCO's format or is faulty, or a folder or file isn't there.
+        UserError: a file is not COCO's format or is faulty (names that no class can have, scores
+            that are no numbers), or a folder or file isn't there.
     """
     content = read_json(src, "annotations")
     if isinstance(content, list):
@@ -82,6 +84,9 @@ def open_coco(
         if dataset is not None:
             raise UserError(f"{src} is a data set, so leave --dataset out; results are a list")
         found, classes = _annotated(src)
+    names = list(dict.fromkeys(classes.values()))
+    for name in names:
+        check_class_name(name, str(dataset or src))
     folder = PictureFolder(images or (dataset or src).parent / IMAGES)
 
     def read() -> Iterator[LabelledImage]:
@@ -90,7 +95,6 @@ def open_coco(
             if labelled is not None:
                 yield labelled
 
-    names = list(dict.fromkeys(classes.values()))
     return Labelling(read(), len(found), classes=names)
 
 

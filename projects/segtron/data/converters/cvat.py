@@ -28,6 +28,7 @@ from segtron.data.converters.labelled_image import Dropped, LabelledImage, Label
 from segtron.data.converters.paired_folders import group_of
 from segtron.data.converters.pictures import Picture, PictureFolder, files_below
 from segtron.errors import UserError
+from segtron.wording import count_of
 
 
 @dataclass
@@ -154,7 +155,8 @@ def _read_images(
         number += 1
         size = (whole_number(element, "height", where), whole_number(element, "width", where))
         name = _picture_name(element, context.folder.root, where)
-        picture = context.folder.open(name, where, dropped, size)
+        whole = f"{where} with {count_of(len(element), 'shape')}"
+        picture = context.folder.open(name, whole, dropped, size)
         if picture is None:
             continue
         shapes = [
@@ -198,7 +200,7 @@ def _read_video(
                 by_frame.setdefault(frame, []).append(new)
     for frame, name in names.items():
         shapes = by_frame.pop(frame, [])
-        where = f"{path}: frame {frame}"
+        where = f"{path}: frame {frame} with {count_of(len(shapes), 'shape')}"
         picture = context.folder.open(name, where, dropped, context.task.size)
         if picture is not None:
             yield context.image(picture, shapes, reader)

@@ -40,7 +40,9 @@ def summarise(written: Written, out: Path) -> str:
         lines.append(f"  {TRAIN}: {written.parts[TRAIN]}, {VAL}: {written.parts[VAL]} images")
     if written.dropped:
         lines.append(f"dropped: {written.dropped}, listed in {out / DROPPED}")
-    lines += ["", "To train on it, save this as a YAML file and give it to tools/train_net.py:"]
+    # Its _BASE_ is relative to the file.
+    how = "save this as a YAML file in Segtron's own folder, and give it to tools/train_net.py:"
+    lines += ["", f"To train on it, {how}"]
     return "\n".join([*lines, "", config_for(written, out)])
 
 

@@ -38,6 +38,7 @@ from segtron.data.converters.yolo_files import (
     read_data_yaml,
 )
 from segtron.errors import UserError
+from segtron.wording import count_of
 
 _MOST_BYTES = 2**26  # of a label file
 _BOX = 4  # numbers of a line that has a box: its centre, width, height
@@ -91,13 +92,13 @@ def open_yolo(
 
     def read() -> Iterator[LabelledImage]:
         for name in pictures:
-            picture = folder.open(name, str(root / name), dropped)
+            label_file = root / label_name(name)
+            lines = _read_lines(label_file)
+            where = f"{root / name} with {count_of(len(lines), 'line')}"
+            picture = folder.open(name, where, dropped)
             if picture is None:
                 continue
-            label_file = root / label_name(name)
-            objects = []
-            if label_file.is_file():
-                objects = list(_read_objects(label_file, picture, place, order, boxes, dropped))
+            objects = list(_read_objects(lines, picture, place, order, boxes, dropped))
             output = _output_name(name)
             yield LabelledImage(
                 picture.path, output, picture.height, picture.width, objects, group_of(output)
@@ -106,20 +107,24 @@ def open_yolo(
     return Labelling(read(), len(pictures), order)
 
 
+def _read_lines(label_file: Path) -> dict[str, str]:
+    """The lines of a label file that have something in them, by what to call them."""
+    if not label_file.is_file():
+        return {}
+    lines = read_text(label_file, "labels", _MOST_BYTES).splitlines()
+    return {f"{label_file}:{number}": line for number, line in enumerate(lines, 1) if line.strip()}
+
+
 def _read_objects(
-    label_file: Path,
+    lines: Mapping[str, str],
     picture: Picture,
     place: Mapping[int, int],
     names: tuple[str, ...],
     boxes: bool,
     dropped: Dropped,
 ) -> Iterator[LabelledObject]:
-    lines = read_text(label_file, "labels", _MOST_BYTES).splitlines()
     size = np.array([picture.width, picture.height])
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{label_file}:{number}"
+    for where, line in lines.items():
         value, numbers = _parse(line, where)
         if value not in place:
             raise UserError(
