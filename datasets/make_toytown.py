@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segtron import command_line
 from segtron.data.toytown import make_toytown
-from segtron.data.toytown.writer import refuse_existing
+from segtron.files import refuse_full_folder
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes")
     arguments = parser.parse_args(argv)
-    refuse_existing(arguments.out)
+    refuse_full_folder(arguments.out)
     make_toytown(
         arguments.out,
         train=arguments.train,

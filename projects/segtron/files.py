@@ -89,6 +89,16 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def refuse_full_folder(folder: Path) -> None:
+    """Raises UserError where `folder` is anything but missing or an empty folder."""
+    if not os.path.lexists(folder):
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    what = "is not empty" if folder.is_dir() else "is not a folder"
+    raise UserError(f"{folder}: {what}; name a folder that doesn't exist yet")
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`, which takes its place, content and all, at the end.

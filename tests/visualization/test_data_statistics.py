@@ -158,6 +158,13 @@ def test_a_tile_shows_the_object_in_its_middle(side):
     assert abs(line.min() - edge) <= 2.5 and abs(line.max() - (TILE - edge)) <= 2.5
 
 
+def test_a_tile_of_a_picture_that_is_much_longer_than_high():
+    mask = np.zeros((60, 12000), bool)
+    mask[:, 100:11900] = True
+    tile = draw_tile(np.full((60, 12000, 3), 200, np.uint8), mask, (1.0, 0.0, 0.0))
+    assert (tile.max(axis=(0, 2)) > 0).mean() > 0.8  # it reaches from side to side
+
+
 def test_a_tile_stays_in_its_image_as_far_as_it_goes():
     picture = np.full((30, 60, 3), 200, np.uint8)
     mask = np.zeros((30, 60), bool)

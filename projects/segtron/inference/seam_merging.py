@@ -98,14 +98,17 @@ class SeamMerging:
                 "this model finds boxes without masks, and --tile merges instances by their masks; "
                 "take a model with MODEL.MASK_ON"
             )
-        instances = instances[instances.pred_masks.flatten(1).any(dim=1)]
+        masks = instances.pred_masks
+        occupied = [i for i, mask in enumerate(masks.numpy()) if mask.any()]
         window = self._grid.windows[tile]
         first = len(self._masks)
-        self._masks.extend(instances.pred_masks, left=window.left, top=window.top)
+        self._masks.extend((masks[i] for i in occupied), left=window.left, top=window.top)
         self._of_tile[tile] = range(first, len(self._masks))
-        self._tiles += [tile] * len(instances)
-        self._classes += instances.pred_classes.tolist()
-        self._instances.append(_at_place(instances, window, self._grid.image_size))
+        self._tiles += [tile] * len(occupied)
+        found = _at_place(instances, window, self._grid.image_size)
+        found = found[torch.tensor(occupied, dtype=torch.int64)]
+        self._classes += found.pred_classes.tolist()
+        self._instances.append(found)
         for other in self._grid.neighbours(tile):
             if other in self._of_tile:
                 self._match(other, tile)

@@ -174,6 +174,7 @@ class _ImageOutput:
             output["sem_seg_classes"] = torch.from_numpy(self._classes)
         if self._merging is not None:
             output["instances"] = self._merging.merged()
+            self._merging = None  # most of its masks are not needed any more
         if self._is_panoptic:
             output["panoptic_seg"] = _segments(cfg, output["instances"], output["sem_seg_classes"])
         return output

@@ -38,17 +38,17 @@ class WindowMasks:
         for window, pixels in masks:
             self.append(window, pixels)
 
-    def extend(self, masks: torch.Tensor, *, left: int = 0, top: int = 0) -> None:
+    def extend(self, masks: Iterable[torch.Tensor], *, left: int = 0, top: int = 0) -> None:
         """Add masks of a part of the image.
 
         Args:
-            masks: (N, h, w) of bool or what can be made of it, on any device.
+            masks: each (h, w) of bool or what can be made of it, on any device.
             left: where the part begins.
             top: likewise.
         """
-        height, width = masks.shape[1:]
-        window = Window(left, top, left + width, top + height)
         for mask in masks:
+            height, width = mask.shape
+            window = Window(left, top, left + width, top + height)
             self.append(window, mask.bool().cpu().numpy())
 
     def append(self, window: Window, pixels: np.ndarray) -> None:

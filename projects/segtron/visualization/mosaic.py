@@ -111,7 +111,7 @@ def draw_tile(picture: np.ndarray, mask: np.ndarray, color: Sequence[float]) -> 
         [[scale, 0, shift[0] + scale / 2 - 0.5], [0, scale, shift[1] + scale / 2 - 0.5]]
     )
     if scale < 0.5:  # or thin things would fall between the pixels
-        reduced = max(1, int(0.5 / scale) * 2)
+        reduced = min(max(1, int(0.5 / scale) * 2), *picture.shape[:2])
         picture, mask = _smaller(picture, reduced), _smaller(mask.astype(np.uint8) * 255, reduced)
         matrix[:, :2] *= reduced
         matrix[:, 2] += (scale * reduced - scale) / 2
@@ -134,8 +134,6 @@ def _box(mask: np.ndarray) -> np.ndarray:
 def _smaller(picture: np.ndarray, factor: int) -> np.ndarray:
     """A copy whose pixels are means of `factor` x `factor`; a rest at the border is left out."""
     height, width = (side // factor * factor for side in picture.shape[:2])
-    if not height or not width:
-        return picture
     size = (width // factor, height // factor)
     return cv2.resize(picture[:height, :width], size, interpolation=cv2.INTER_AREA)
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from segtron.data.coco import path_below
 from segtron.data.converters.labelled_image import Dropped, LabelledImage
-from segtron.data.toytown.writer import refuse_existing
 from segtron.errors import UserError
-from segtron.files import replacing_folder
+from segtron.files import refuse_full_folder, replacing_folder
 
 DROPPED = "dropped.csv"
 
@@ -25,7 +24,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises:
         UserError: `out` holds something, or a file can't be read or written.
     """
-    refuse_existing(out)
+    refuse_full_folder(out)
     try:
         with replacing_folder(out.resolve()) as folder:
             yield folder

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from segtron.data.toytown.scene import Scene, make_scene
 from segtron.errors import UserError
+from segtron.files import refuse_full_folder
 
 CITIES = {
     "train": ("klotzheim", "mohnberg", "seltersbruck", "tannwinkel"),
@@ -66,7 +67,7 @@ def make_toytown(
     settings = _checked_settings(train, val, size, seed)
     if _holds(root, settings):
         return
-    refuse_existing(root)
+    refuse_full_folder(root)
     jobs = [
         (split, index)
         for split, count in (("train", train), ("val", val))
@@ -103,16 +104,6 @@ def make_toytown(
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def refuse_existing(root: Path) -> None:
-    """Raises UserError where `root` is anything but missing or an empty folder."""
-    if not os.path.lexists(root):
-        return
-    if root.is_dir() and not any(root.iterdir()):
-        return
-    what = "is not empty" if root.is_dir() else "is not a folder"
-    raise UserError(f"{root}: {what}; name a folder that doesn't exist yet")
 
 
 def _checked_settings(train: int, val: int, size: tuple[int, int], seed: int) -> dict:
