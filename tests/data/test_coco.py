@@ -155,6 +155,11 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
             broken(("annotations", 0, "segmentation"), [[0, 0, 1e9, 0, 9, 9]]),
             "annotations[0]: 'segm",
         ),
+        (
+            # Six times a million pixels there and back again, which take memory to draw.
+            broken(("annotations", 0, "segmentation"), [[0, 0, 10**6, 0] * 6]),
+            "annotations[0]: the polygons of its 'segmentation' are 12,000,000 pixels long",
+        ),
         (broken(("annotations", 1, "segmentation", "size"), None), "has the size None"),
         (broken(("annotations", 1, "segmentation", "size"), 3), "has the size 3"),
         (broken(("annotations", 0, "segmentation"), ...), "annotations[0] has no 'segmentation'"),

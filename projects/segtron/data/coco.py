@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
@@ -40,6 +41,8 @@ _FIELDS: dict[str, Fields] = {
 # Coordinates beyond this many pixels are no mistake of a pixel or two, and pycocotools takes memory
 # in proportion to the length of an outline.
 _FARTHEST = 10**6
+# Pixels that the outlines of an annotation may be long together; drawing takes up to 80 bytes each.
+_LONGEST = 10**7
 
 
 def read_coco(json_file: Path) -> dict[str, Any]:
@@ -153,6 +156,12 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
                 raise UserError(
                     f"{where}: 'segmentation' has a polygon that is no list x, y, x, y, …"
                 )
+        length = _outline_length(segmentation)
+        if length > _LONGEST:
+            raise UserError(
+                f"{where}: the polygons of its 'segmentation' are {length:,.0f} pixels long, more "
+                f"than the {_LONGEST:,} that can be drawn; draw it again"
+            )
         return
     if segmentation.get("size") != list(size):
         raise UserError(
@@ -173,6 +182,16 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
         raise UserError(
             f"{where}: 'counts' of its 'segmentation' do not add up to its image's pixels"
         )
+
+
+def _outline_length(polygons: list[list[float]]) -> float:
+    """Pixels that polygons are long, 0 where a glance shows that it is within bounds."""
+    farthest = max((max(map(abs, polygon), default=0) for polygon in polygons), default=0)
+    # A side is no longer than twice the farthest coordinate in both directions.
+    if 2 * farthest * sum(map(len, polygons)) <= _LONGEST:
+        return 0.0
+    corners = (np.reshape(polygon, (-1, 2)).astype(np.float64) for polygon in polygons)
+    return float(sum(np.hypot(*(c - np.roll(c, 1, axis=0)).T).sum() for c in corners))
 
 
 def _compressed_length(counts: str) -> int | None:
