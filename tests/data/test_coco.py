@@ -199,6 +199,17 @@ def test_what_tools_write_besides_the_standard_is_read(tmp_path: Path) -> None:
     assert first["annotations"][0]["iscrowd"] == 0
 
 
+def test_what_has_no_polygon_of_three_corners_is_counted(tmp_path: Path, caplog) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["annotations"][0]["segmentation"] = [[0, 0, 2, 2]]
+    content["annotations"][1]["segmentation"] = []
+    first, _ = load_coco_instances(write(tmp_path, content), tmp_path)
+    assert len(first["annotations"]) == 1
+    (message,) = caplog.messages
+    assert "2 annotations without a polygon of three corners left out" in message
+    assert "such as annotations[0]" in message
+
+
 def test_images_may_be_links(tmp_path: Path) -> None:
     (tmp_path / "originals").mkdir()
     (tmp_path / "originals" / "a.jpg").touch()

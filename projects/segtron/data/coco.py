@@ -5,6 +5,7 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -19,6 +20,9 @@ from pycocotools import mask as mask_util
 from segtron.data.json_file import Fields, read_json_lists
 from segtron.data.run_lengths import decode_run_lengths
 from segtron.errors import UserError
+from segtron.wording import count_of
+
+logger = logging.getLogger(__name__)
 
 # What each entry of a list must have, and of which type.
 IMAGE_FIELDS: Fields = {
@@ -207,7 +211,7 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
     """Read a COCO JSON file as Detectron2's standard dicts.
 
     Category ids become contiguous by ascending id. Annotations whose polygons all have fewer than
-    three corners are left out, as Detectron2 does.
+    three corners are left out, as Detectron2 does, and a warning tells how many.
 
     Args:
         json_file: the annotations.
@@ -234,7 +238,8 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
             "width": image["width"],
             "annotations": [],
         }
-    for annotation in content["annotations"]:
+    left_out: list[int] = []
+    for number, annotation in enumerate(content["annotations"]):
         record = records[annotation["image_id"]]
         segmentation = standard_segmentation(annotation["segmentation"])
         if segmentation:
@@ -247,6 +252,15 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
                     "segmentation": segmentation,
                 }
             )
+        else:
+            left_out.append(number)
+    if left_out:
+        logger.warning(
+            "%s: %s without a polygon of three corners left out, such as annotations[%d]",
+            json_file,
+            count_of(len(left_out), "annotation"),
+            left_out[0],
+        )
     return list(records.values())
 
 
