@@ -155,6 +155,11 @@ def broken(path: tuple[Any, ...], value: Any) -> dict[str, Any]:
             broken(("annotations", 0, "segmentation"), [[0, 0, 1e9, 0, 9, 9]]),
             "annotations[0]: 'segm",
         ),
+        (
+            # Six times a million pixels there and back again, which take memory to draw.
+            broken(("annotations", 0, "segmentation"), [[0, 0, 10**6, 0] * 6]),
+            "annotations[0]: the polygons of its 'segmentation' are 12,000,000 pixels long",
+        ),
         (broken(("annotations", 1, "segmentation", "size"), None), "has the size None"),
         (broken(("annotations", 1, "segmentation", "size"), 3), "has the size 3"),
         (broken(("annotations", 0, "segmentation"), ...), "annotations[0] has no 'segmentation'"),
@@ -192,6 +197,17 @@ def test_what_tools_write_besides_the_standard_is_read(tmp_path: Path) -> None:
     assert (first["height"], first["width"]) == (2, 3)
     assert isinstance(first["height"], int)
     assert first["annotations"][0]["iscrowd"] == 0
+
+
+def test_what_has_no_polygon_of_three_corners_is_counted(tmp_path: Path, caplog) -> None:
+    content = copy.deepcopy(CONTENT)
+    content["annotations"][0]["segmentation"] = [[0, 0, 2, 2]]
+    content["annotations"][1]["segmentation"] = []
+    first, _ = load_coco_instances(write(tmp_path, content), tmp_path)
+    assert len(first["annotations"]) == 1
+    (message,) = caplog.messages
+    assert "2 annotations without a polygon of three corners left out" in message
+    assert "such as annotations[0]" in message
 
 
 def test_images_may_be_links(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Format: https://cocodataset.org/#format-data
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -12,12 +13,16 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
 from segtron.data.json_file import Fields, read_json_lists
 from segtron.data.run_lengths import decode_run_lengths
 from segtron.errors import UserError
+from segtron.wording import count_of
+
+logger = logging.getLogger(__name__)
 
 # What each entry of a list must have, and of which type.
 IMAGE_FIELDS: Fields = {
@@ -40,6 +45,8 @@ _FIELDS: dict[str, Fields] = {
 # Coordinates beyond this many pixels are no mistake of a pixel or two, and pycocotools takes memory
 # in proportion to the length of an outline.
 _FARTHEST = 10**6
+# Pixels that the outlines of an annotation may be long together; drawing takes up to 80 bytes each.
+_LONGEST = 10**7
 
 
 def read_coco(json_file: Path) -> dict[str, Any]:
@@ -153,6 +160,12 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
                 raise UserError(
                     f"{where}: 'segmentation' has a polygon that is no list x, y, x, y, …"
                 )
+        length = _outline_length(segmentation)
+        if length > _LONGEST:
+            raise UserError(
+                f"{where}: the polygons of its 'segmentation' are {length:,.0f} pixels long, more "
+                f"than the {_LONGEST:,} that can be drawn; draw it again"
+            )
         return
     if segmentation.get("size") != list(size):
         raise UserError(
@@ -175,6 +188,16 @@ def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) ->
         )
 
 
+def _outline_length(polygons: list[list[float]]) -> float:
+    """Pixels that polygons are long, 0 where a glance shows that it is within bounds."""
+    farthest = max((max(map(abs, polygon), default=0) for polygon in polygons), default=0)
+    # A side is no longer than twice the farthest coordinate in both directions.
+    if 2 * farthest * sum(map(len, polygons)) <= _LONGEST:
+        return 0.0
+    corners = (np.reshape(polygon, (-1, 2)).astype(np.float64) for polygon in polygons)
+    return float(sum(np.hypot(*(c - np.roll(c, 1, axis=0)).T).sum() for c in corners))
+
+
 def _compressed_length(counts: str) -> int | None:
     """Pixels that compressed run lengths cover, None if they are malformed."""
     try:
@@ -188,7 +211,7 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
     """Read a COCO JSON file as Detectron2's standard dicts.
 
     Category ids become contiguous by ascending id. Annotations whose polygons all have fewer than
-    three corners are left out, as Detectron2 does.
+    three corners are left out, as Detectron2 does, and a warning tells how many.
 
     Args:
         json_file: the annotations.
@@ -215,7 +238,8 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
             "width": image["width"],
             "annotations": [],
         }
-    for annotation in content["annotations"]:
+    left_out: list[int] = []
+    for number, annotation in enumerate(content["annotations"]):
         record = records[annotation["image_id"]]
         segmentation = standard_segmentation(annotation["segmentation"])
         if segmentation:
@@ -228,6 +252,15 @@ def load_coco_instances(json_file: Path, image_dir: Path) -> list[dict[str, Any]
                     "segmentation": segmentation,
                 }
             )
+        else:
+            left_out.append(number)
+    if left_out:
+        logger.warning(
+            "%s: %s without a polygon of three corners left out, such as annotations[%d]",
+            json_file,
+            count_of(len(left_out), "annotation"),
+            left_out[0],
+        )
     return list(records.values())
 
 
