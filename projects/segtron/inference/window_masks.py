@@ -1,4 +1,4 @@
-"""Masks of a large image, each kept as the window that it lies in and one bit a pixel."""
+"""Masks of a large image, each kept as the window that it lies in and compressed bits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from pycocotools import mask as mask_util
+from zlib_ng import zlib_ng
 
 from segtron.data.pixels import Window
 
@@ -34,7 +35,7 @@ class WindowMasks:
         """
         self.image_size = image_size
         self._windows: list[Window] = []
-        self._bits: list[np.ndarray] = []
+        self._bits: list[bytes] = []
         for window, pixels in masks:
             self.append(window, pixels)
 
@@ -68,7 +69,7 @@ class WindowMasks:
         left, top = window.left + columns.start, window.top + rows.start
         tight = Window(left, top, left + columns.stop - columns.start, top + rows.stop - rows.start)
         self._windows.append(tight)
-        self._bits.append(np.packbits(pixels[rows, columns]))
+        self._bits.append(zlib_ng.compress(np.packbits(pixels[rows, columns]).tobytes(), 1))
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -102,7 +103,8 @@ class WindowMasks:
     def pixels(self, place: int) -> np.ndarray:
         """What a mask has in its window, (h, w) bool."""
         height, width = self._windows[place].shape
-        bits = np.unpackbits(self._bits[place], count=height * width)
+        packed = np.frombuffer(zlib_ng.decompress(self._bits[place]), np.uint8)
+        bits = np.unpackbits(packed, count=height * width)
         return bits.view(bool).reshape(height, width)
 
     def crops(self, order: Iterable[int]) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:

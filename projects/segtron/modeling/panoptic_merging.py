@@ -73,36 +73,33 @@ def merge_panoptic(
     # Half the memory where it counts, in images too large for a tensor of masks.
     is_compact = not isinstance(masks, torch.Tensor) and len(order) + int(sem_seg.max()) < _FEW
     ids = np.zeros(sem_seg.shape, np.uint16 if is_compact else np.int32)
-    free = np.ones(sem_seg.shape, bool)
     segments: list[dict[str, Any]] = []
     for i, (window, mask) in zip(order, _crop(masks, order), strict=True):
         area = np.count_nonzero(mask)
-        left = mask & free[window]
+        left = mask & (ids[window] == 0)
         num_left = np.count_nonzero(left)
         if num_left == 0 or (area - num_left) / area > overlap_threshold:
             continue
         segment = {"id": len(segments) + 1, "isthing": True, "score": scores[i]}
         segments.append(segment | {"category_id": classes[i], "instance_id": i})
         np.copyto(ids[window], len(segments), where=left)
-        free[window] ^= left
-    _add_stuff(ids, free, sem_seg.cpu().numpy(), segments, stuff_area_limit, thing_classes)
+    _add_stuff(ids, sem_seg.cpu().numpy(), segments, stuff_area_limit, thing_classes)
     return torch.from_numpy(ids).to(sem_seg.device), segments
 
 
 def _add_stuff(
     ids: np.ndarray,
-    free: np.ndarray,
     sem_seg: np.ndarray,
     segments: list[dict[str, Any]],
     area_limit: int,
     thing_classes: Sequence[int],
 ) -> None:
-    """Write the segments of stuff into `ids` where it is `free`, and append them to `segments`."""
+    """Write the segments of stuff into `ids` where it is 0, and append them to `segments`."""
     num_classes = int(sem_seg.max(initial=0)) + 1
     # Some rows at a time, since numbers of 64 bits are made of the labels.
     bands = [slice(top, top + _ROWS) for top in range(0, len(ids), _ROWS)]
     areas = sum(
-        (np.bincount(sem_seg[rows][free[rows]], minlength=num_classes) for rows in bands),
+        (np.bincount(sem_seg[rows][ids[rows] == 0], minlength=num_classes) for rows in bands),
         start=np.zeros(num_classes, np.int64),
     )
     wanted = areas >= max(area_limit, 1)
@@ -113,7 +110,8 @@ def _add_stuff(
         segments.append(segment | {"area": int(areas[label])})
         id_of_class[label] = len(segments)
     for rows in bands:
-        ids[rows][free[rows]] = id_of_class[sem_seg[rows][free[rows]]]
+        free = ids[rows] == 0
+        ids[rows][free] = id_of_class[sem_seg[rows][free]]
 
 
 class _Crop(NamedTuple):

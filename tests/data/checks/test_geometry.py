@@ -95,6 +95,13 @@ def test_crossing_polygons(content, tmp_path, polygon, crosses):
     assert abs(shapes.areas[0] - drawn) <= shapes.outlines[0] / 2 or not drawn
 
 
+def test_a_polygon_that_crosses_itself_too_often_to_be_resolved(content, tmp_path):
+    index = np.arange(3000)
+    zigzag = np.stack([index % 2 * 20, index * 7919 % 20.5], axis=1)
+    shapes = shapes_of(set_of(content, {"segmentation": [zigzag.ravel().tolist()]}), tmp_path)
+    assert list(shapes.crossing) == [0]
+
+
 def test_selected_polygons():
     polygons = Polygons(np.array([0, 0, 2]), np.array([0, 1, 3, 6]), np.arange(12.0).reshape(6, 2))
     chosen = polygons.select(np.array([True, False, True]))

@@ -201,3 +201,10 @@ def test_lengths_are_numbers() -> None:
     for value in (None, "1", True, float("nan"), 1e9, []):
         with pytest.raises(UserError, match="a.json"):
             numbers([1, value], "a.json")
+
+
+def test_what_crosses_itself_too_often_to_be_resolved() -> None:
+    index = np.arange(3000)
+    zigzag = np.stack([index % 2 * 1000, index * 7919 % 1000], axis=1).astype(float)
+    with pytest.raises(NoAreaError, match="too often"):
+        segmentation_of([zigzag], 1000, 1000)

@@ -11,6 +11,7 @@ from pycocotools import mask as mask_util
 
 from segtron.data.checks.instances import Instances, Polygons
 from segtron.data.checks.structure import Images
+from segtron.data.tangles import is_tangled
 
 # With more at once `pycocotools.mask.area` fails on NumPy 2: on its way it puts their number into a
 # byte.
@@ -100,6 +101,8 @@ def as_geometry(polygons: Polygons) -> np.ndarray:
 def _enclosed(polygons: Polygons, areas: np.ndarray) -> np.ndarray:
     """What each polygon encloses, though it cross itself.
 
+    Of one that does so too often to be resolved it is more than its sides sum up to.
+
     Args:
         polygons: of three corners at least.
         areas: (P,) what their sides sum up to, which is the same unless a polygon crosses itself.
@@ -107,6 +110,12 @@ def _enclosed(polygons: Polygons, areas: np.ndarray) -> np.ndarray:
     geometry = as_geometry(polygons)
     invalid = ~shapely.is_valid(geometry)
     enclosed = areas.copy()
+    for row in np.flatnonzero(invalid):
+        corners = polygons.corners[polygons.starts[row] : polygons.starts[row + 1]]
+        if is_tangled(corners):
+            # Surely another area than that of its sides.
+            enclosed[row] = areas[row] + np.prod(np.ptp(corners, axis=0))
+            invalid[row] = False
     enclosed[invalid] = shapely.area(shapely.make_valid(geometry[invalid]))
     return enclosed
 

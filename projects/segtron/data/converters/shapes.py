@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from pycocotools import mask as mask_util
 
+from segtron.data.tangles import is_tangled
 from segtron.errors import UserError
 
 # What COCO's JSON holds for an object: polygons [x0, y0, x1, y1, ...] or a compressed RLE.
@@ -180,6 +181,8 @@ def _simple_parts(outline: np.ndarray, height: int, width: int) -> list[_Part]:
     if is_valid and inside:
         is_closed_already = (outline[0] == outline[-1]).all()
         return [_Part(outline[:-1] if is_closed_already else outline, [])]
+    if not is_valid and is_tangled(outline):
+        raise NoAreaError("crosses itself too often to be an outline")
     covered = whole if is_valid else shapely.make_valid(whole)
     if not inside:
         covered = shapely.intersection(covered, shapely.box(0, 0, width, height))
