@@ -19,7 +19,7 @@ from segtron.errors import UnreadableFileError
 # What OpenCV decodes at most, too: 32,768 x 32,768.
 MAX_LARGE_PIXELS = 2**30
 # Longest side of the small copy that overlays are drawn on.
-PREVIEW_SIDE = 2048
+PREVIEW_SIDE = 2400
 # Pillow's names for what has 8 bits a channel or fewer.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 # Whoever reads a header changes a limit that all of Pillow shares.

@@ -11,7 +11,7 @@ import torch
 from detectron2.structures import Instances
 
 # Rows of an image that stuff is counted in at a time.
-_ROWS = 1024
+_ROWS = 256
 # So many segments can be told apart by 16 bits.
 _FEW = 2**16 - 1
 
