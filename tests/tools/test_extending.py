@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from segtron.data.cityscapes import SEM_SEG_LABELS
@@ -25,9 +26,10 @@ FAST = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    head, metric, script = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    head, metric, data, script = blocks
     folder = tmp_path_factory.mktemp("mine")
-    (folder / "my_parts.py").write_text(head + metric)
+    (folder / "my_parts.py").write_text(head + metric + data)
     (folder / "my_train.py").write_text(script)
     return folder
 
@@ -46,6 +48,35 @@ def test_it_trains_and_scores(folder: Path, datasets: Path) -> None:
     expected = error_of_saved_labels(folder / "out", datasets / "toytown")
     assert scores["cover/error"] == pytest.approx(expected, rel=1e-9)
     assert "sem_seg/mIoU" in scores
+
+
+def test_its_data_set_is_trained_on_and_scored(folder: Path) -> None:
+    (folder / "plates").mkdir()
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(folder / "plates" / "a.png")
+    table = "image,class,x0,y0,x1,y1\na.png,sign,5,5,30,40\na.png,plate,35,10,60,30\n"
+    (folder / "plates" / "boxes.csv").write_text(table)
+    config = ROOT / "configs" / "quick" / "mask_rcnn_lite0_FPN.yaml"
+    keys = ["DATASETS.TRAIN", "('plates',)", "DATASETS.TEST", "('plates',)", *FAST[:-2]]
+    keys += [
+        "INPUT.MIN_SIZE_TRAIN",
+        "(48,)",
+        "INPUT.MIN_SIZE_TEST",
+        "48",
+        "OUTPUT_DIR",
+        "plates_out",
+    ]
+    run = subprocess.run(
+        [sys.executable, "my_train.py", "--config-file", config, *keys],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    trained = yaml.safe_load((folder / "plates_out" / "config.yaml").read_text())
+    assert trained["DATASETS"]["THING_CLASSES"] == ["plate", "sign"]
+    assert trained["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 2
+    scores = json.loads((folder / "plates_out" / "metrics.json").read_text().splitlines()[-1])
+    assert "segm/AP-sign" in scores
 
 
 def error_of_saved_labels(output_dir: Path, root: Path) -> float:
