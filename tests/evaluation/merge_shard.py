@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -63,9 +65,19 @@ def main(rank: int, folder: Path) -> None:
     (folder / str(rank)).mkdir()
     results = evaluate_sem_seg(SHARDS[rank], folder / str(rank))
     (folder / f"results_{rank}.pickle").write_bytes(pickle.dumps(results))
-    # Or one could leave while the other still reads from it, which gloo answers by aborting.
-    dist.barrier()
-    dist.destroy_process_group()
+    _leave_together(rank, folder)
+
+
+def _leave_together(rank: int, folder: Path) -> None:
+    """End this process. One that loses its connection is aborted by gloo, at times at its end, too;
+    so they tell each other by files, and end at once."""
+    (folder / f"done_{rank}").touch()
+    deadline = time.monotonic() + 60  # in case the other one failed
+    while not all((folder / f"done_{other}").exists() for other in range(len(SHARDS))):
+        if time.monotonic() > deadline:
+            os._exit(1)
+        time.sleep(0.01)
+    os._exit(0)
 
 
 if __name__ == "__main__":
