@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from segtron.data.image_io import IMAGE_SUFFIXES, read_image_size
+from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding, check_label_size, read_sem_seg
 from segtron.errors import UserError
 
@@ -47,7 +48,7 @@ def load_label_folder(
         if not folder.is_dir():
             raise UserError(f"folder {folder} does not exist; correct the path in the config")
     one_folder = image_dir.resolve() == label_dir.resolve()
-    names = sorted(_find_images(image_dir, () if one_folder else (label_dir.resolve(),)))
+    names = picture_names(image_dir, () if one_folder else (label_dir.resolve(),))
     if one_folder:
         names = [name for name in names if not name.endswith(label_suffix)]
     if not names:
@@ -101,25 +102,6 @@ def check_no_binary_masks(label_dir: Path, records: Sequence[Mapping[str, Any]])
             "which leaves one class to learn; name both values as in 'classes: {0: background, "
             "255: object}', or, if 255 is meant to be ignored, say 'ignore: 255'"
         )
-
-
-def _find_images(folder: Path, excluded: tuple[Path, ...], prefix: str = "") -> Iterator[str]:
-    """Paths of images below a folder; `excluded` are resolved folders that are left out."""
-    real = folder.resolve()
-    if real in excluded:
-        return
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise UserError(f"folder {folder} cannot be read ({error.strerror})") from error
-    for name in names:
-        if name.startswith("."):
-            continue
-        if os.path.isdir(folder / name):
-            # Without the folders above, since a link can lead back to one of them.
-            yield from _find_images(folder / name, (*excluded, real), f"{prefix}{name}/")
-        elif name.lower().endswith(IMAGE_SUFFIXES):
-            yield prefix + name
 
 
 def _check_unique(image_dir: Path, names: Sequence[str]) -> None:

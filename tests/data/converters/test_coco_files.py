@@ -272,7 +272,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, image, name: str) -> No
 
 
 def test_two_images_of_one_name(tmp_path: Path, image) -> None:
-    with pytest.raises(UserError, match=r"'a\.png' and 'a\.png'"):
+    with pytest.raises(UserError, match=r"a\.png: there are two images 'a\.png'"):
         write(tmp_path / "out", image("a.png", thing()), image("a.png"))
     # Of one stem only where they would share a label file.
     write(tmp_path / "out", image("a.png", thing()), image("a.jpg"))

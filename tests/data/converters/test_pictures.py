@@ -10,7 +10,6 @@ from segtron.data.converters.labelled_image import Dropped
 from segtron.data.converters.pictures import (
     PictureFolder,
     files_below,
-    picture_names,
     read_picture,
 )
 from segtron.errors import UnreadableFileError, UserError
@@ -116,16 +115,6 @@ def test_a_size_that_fits_neither_way(tmp_path: Path, picture) -> None:
     picture(tmp_path / "b.jpg", 20, 30)
     with pytest.raises(UnreadableFileError, match="annotated with"):
         read_picture(tmp_path / "b.jpg", "b.jpg", (30, 20))
-
-
-def test_listing_goes_through_links_and_not_in_circles(tmp_path: Path, picture) -> None:
-    picture(tmp_path / "elsewhere" / "b.JPG")
-    picture(tmp_path / "here" / "a.png")
-    picture(tmp_path / "here" / ".hidden" / "c.png")
-    (tmp_path / "here" / "notes.txt").write_text("")
-    (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "here")
-    assert picture_names(tmp_path / "here") == ["a.png", "link/b.JPG"]
 
 
 def test_files_without_those_of_editors(tmp_path: Path, save_json) -> None:

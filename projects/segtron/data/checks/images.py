@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from segtron.data.checks.pictures import Picture
 from segtron.data.checks.problems import Problems
 from segtron.data.checks.structure import Images
-from segtron.data.image_io import IMAGE_SUFFIXES
+from segtron.data.picture_names import is_picture, picture_names
 
 # EXIF orientations by which height and width change places.
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -142,7 +142,7 @@ def check_unlisted(listed: Iterable[Path], image_dirs: Iterable[Path], problems:
     found = {
         os.path.normpath(os.path.join(folder, name))
         for folder in image_dirs
-        for name in pictures_below(folder)
+        for name in picture_names(folder)
     }
     for folder in {os.path.dirname(path) for path in known}:
         found.update(os.path.join(folder, name) for name in _pictures_in(folder))
@@ -153,29 +153,6 @@ def check_unlisted(listed: Iterable[Path], image_dirs: Iterable[Path], problems:
 
 def _pictures_in(folder: str) -> list[str]:
     try:
-        return [name for name in os.listdir(folder) if _is_picture(name)]
+        return [name for name in os.listdir(folder) if is_picture(name)]
     except OSError:
         return []  # that its images do not exist is said elsewhere
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-
-
-def pictures_below(folder: Path, excluded: Collection[str] = ()) -> Iterator[str]:
-    """Paths of pictures below a folder, without what is hidden; through links, but in no circle.
-
-    Args:
-        folder: the folder.
-        excluded: real paths of folders that are left out.
-    """
-    seen = set(excluded)
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in filter(_is_picture, names):
-            yield os.path.relpath(os.path.join(where, name), folder).replace(os.sep, "/")

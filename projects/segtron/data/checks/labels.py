@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segtron.data.checks.images import pictures_below
 from segtron.data.checks.pictures import for_all
 from segtron.data.checks.problems import Problems, printable
 from segtron.data.label_folder import LABEL_SUFFIX
+from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding
 from segtron.errors import UserError
 
@@ -65,8 +65,8 @@ def find_images(folder: LabelFolder, problems: Problems) -> list[str]:
         if not path.is_dir():
             raise UserError(f"folder {path} does not exist; correct the path")
     one_folder = folder.image_dir.resolve() == folder.label_dir.resolve()
-    excluded = set() if one_folder else {os.path.realpath(folder.label_dir)}
-    names = sorted(pictures_below(folder.image_dir, excluded))
+    excluded = () if one_folder else (folder.label_dir.resolve(),)
+    names = picture_names(folder.image_dir, excluded)
     if one_folder:
         names = [name for name in names if not name.endswith(folder.label_suffix)]
     if not names:

@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 from pycocotools import mask as mask_util
-from tqdm import tqdm
 
 from segtron.data.converters.class_numbers import ClassNumbers
 from segtron.data.converters.json_spool import JsonSpool
@@ -28,7 +27,7 @@ from segtron.data.converters.labelled_image import (
     Labelling,
     Segments,
 )
-from segtron.data.converters.output_folder import new_folder, place_picture, write_dropped
+from segtron.data.converters.output_folder import new_folder, placed, write_dropped
 from segtron.data.converters.shapes import Segmentation, compressed, run_lengths
 from segtron.data.converters.split import Split, check_split, choose_validation
 from segtron.data.id_map import measure_segments
@@ -95,10 +94,8 @@ def write_coco(
         check_split(split)
     with new_folder(out) as folder:
         writer = _Writer(folder, labelling, dropped, classes)
-        for image in tqdm(
-            labelling.images, total=labelling.number, unit=" images", desc="converting", delay=2
-        ):
-            writer.add(image, link)
+        for image in placed(labelling, folder / IMAGES, link):
+            writer.add(image)
         return writer.finish(split)
 
 
@@ -126,20 +123,18 @@ class _Writer:
         self._panoptic = JsonSpool(folder)
         self._written = Written(stuff=labelling.stuff)
 
-    def add(self, image: LabelledImage, link: bool) -> None:
-        """Write an image's picture and PNGs, and keep its objects."""
+    def add(self, image: LabelledImage) -> None:
+        """Write an image's PNGs, and keep its objects."""
         stem = str(PurePosixPath(image.name).with_suffix(""))
         has_png = image.read_labels is not None or image.read_segments is not None
         if has_png and self._labelling.classes is None:
             raise ValueError("a source of label maps must give the names of its classes")
-        taken = stem if has_png else image.name
-        if taken in self._stems:
+        if has_png and stem in self._stems:
             raise UserError(
-                f"{image.path}: {image.name!r} and {self._stems[taken]!r} are one image, or would "
-                "have one label file; remove or rename one of them"
+                f"{image.path}: {image.name!r} and {self._stems[stem]!r} would have one label "
+                "file; remove or rename one of them"
             )
-        self._stems[taken] = image.name
-        place_picture(image, self.folder / IMAGES, link)
+        self._stems[stem] = image.name
         self.names.append((image.name, image.group))
         entry = {
             "id": len(self.names),

@@ -15,12 +15,11 @@ from typing import Any, TextIO
 from xml.etree import ElementTree
 
 import numpy as np
-from tqdm import tqdm
 
 from segtron.data.converters.coco_files import IMAGES
 from segtron.data.converters.labelled_image import Dropped, LabelledImage, Labelling
 from segtron.data.converters.labelme import CROWD_FLAG
-from segtron.data.converters.output_folder import new_folder, place_picture, write_dropped
+from segtron.data.converters.output_folder import new_folder, placed, write_dropped
 from segtron.data.converters.traced_objects import TracedObject, traced
 
 ANNOTATIONS = "annotations.xml"
@@ -59,10 +58,7 @@ def write_cvat(
     with new_folder(out) as folder:
         body = folder / "images.xml"
         with body.open("w", encoding="utf-8") as file:
-            for image in tqdm(
-                labelling.images, total=labelling.number, unit=" images", desc="converting", delay=2
-            ):
-                place_picture(image, folder / IMAGES, link)
+            for image in placed(labelling, folder / IMAGES, link):
                 element, count = _image(image, number_of_images, tolerance, labels, dropped)
                 number_of_images += 1
                 number += count

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from segtron.data.converters.pictures import PictureFolder, picture_names
+from segtron.data.converters.pictures import PictureFolder
+from segtron.data.picture_names import picture_names
 from segtron.errors import UserError
 
 _FRAME = re.compile(r"frame_(\d{1,12})")

@@ -14,11 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from segtron.data.converters.labelled_image import Dropped, LabelledImage, Labelling
 from segtron.data.converters.labelme import CROWD_FLAG
-from segtron.data.converters.output_folder import new_folder, place_picture, write_dropped
+from segtron.data.converters.output_folder import new_folder, placed, write_dropped
 from segtron.data.converters.traced_objects import TracedObject, traced
 
 LABEL_LIST = "labels.txt"
@@ -52,10 +51,7 @@ def write_labelme(
     taken: set[str] = set()
     number_of_images = number = 0
     with new_folder(out) as folder:
-        for image in tqdm(
-            labelling.images, total=labelling.number, unit=" images", desc="converting", delay=2
-        ):
-            place_picture(image, folder, link)
+        for image in placed(labelling, folder, link):
             shapes, of_image = _shapes(image, tolerance, dropped)
             number_of_images += 1
             number += of_image

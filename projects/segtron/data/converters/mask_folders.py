@@ -31,7 +31,8 @@ from segtron.data.converters.labelled_image import (
 )
 from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.paired_folders import group_of
-from segtron.data.converters.pictures import Picture, picture_names, read_picture
+from segtron.data.converters.pictures import Picture, read_picture
+from segtron.data.picture_names import picture_names
 from segtron.errors import UnreadableFileError, UserError
 
 _IMAGES, _MASKS = ("images", "image"), ("masks", "mask")

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tqdm import tqdm
+
 from segtron.data.coco import path_below
-from segtron.data.converters.labelled_image import Dropped, LabelledImage
+from segtron.data.converters.labelled_image import Dropped, LabelledImage, Labelling
 from segtron.errors import UserError
 from segtron.files import refuse_full_folder, replacing_folder
 
@@ -35,6 +37,22 @@ def new_folder(out: Path) -> Iterator[Path]:
             f"the conversion to {out} failed: {error.strerror or error}{name}; mend that and "
             "start again"
         ) from error
+
+
+def placed(labelling: Labelling, folder: Path, link: bool) -> Iterator[LabelledImage]:
+    """The images of a labelling, one by one, with progress; each one's picture is put into a
+    folder first.
+
+    Args:
+        labelling: its images are read.
+        folder: of pictures.
+        link: see `place_picture`.
+    """
+    for image in tqdm(
+        labelling.images, total=labelling.number, unit=" images", desc="converting", delay=2
+    ):
+        place_picture(image, folder, link)
+        yield image
 
 
 def place_picture(image: LabelledImage, folder: Path, link: bool) -> None:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from segtron.data.converters.label_pictures import LABEL_SUFFIXES
 from segtron.data.converters.labelled_image import Dropped
-from segtron.data.converters.pictures import one_spelling, picture_names
+from segtron.data.converters.pictures import one_spelling
+from segtron.data.picture_names import picture_names
 from segtron.errors import UserError
 
 _IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures")

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from segtron.data.converters.label_pictures import LABEL_SUFFIXES
 from segtron.data.converters.labelled_image import Dropped
 from segtron.data.converters.paired_folders import without_suffix
-from segtron.data.converters.pictures import picture_names
 from segtron.data.converters.text_files import read_text
+from segtron.data.picture_names import picture_names
 from segtron.errors import UserError
 from segtron.wording import count_of
 

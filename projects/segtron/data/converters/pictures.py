@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +14,8 @@ from PIL import ExifTags, Image
 
 from segtron.data.coco import path_below
 from segtron.data.converters.labelled_image import Dropped
-from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS, read_image_size
+from segtron.data.image_io import MAX_PIXELS, read_image_size
+from segtron.data.picture_names import picture_names
 from segtron.errors import UnreadableFileError, UserError
 
 _UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is shown
@@ -170,12 +171,6 @@ class PictureFolder:
         return paths
 
 
-def picture_names(folder: Path) -> list[str]:
-    """Paths of the pictures below a folder, with "/", sorted; through links, without hidden files
-    and folders."""
-    return sorted(_names(folder, (), ""))
-
-
 def files_below(folder: Path, pattern: str) -> list[Path]:
     """Files below a folder that a pattern such as "*.json" fits, sorted; without hidden ones, where
     editors keep copies."""
@@ -185,23 +180,6 @@ def files_below(folder: Path, pattern: str) -> list[Path]:
         for path in found
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
-
-
-def _names(folder: Path, above: tuple[Path, ...], prefix: str) -> Iterator[str]:
-    real = folder.resolve()
-    if real in above:  # a link that leads back
-        return
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise UserError(f"folder {folder} cannot be read ({error.strerror})") from error
-    for name in names:
-        if name.startswith("."):
-            continue
-        if os.path.isdir(folder / name):
-            yield from _names(folder / name, (*above, real), f"{prefix}{name}/")
-        elif name.lower().endswith(IMAGE_SUFFIXES):
-            yield prefix + name
 
 
 def read_picture(path: Path, name: str, size: tuple[int, int] | None = None) -> Picture:

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from segtron.data.converters.labelled_image import Dropped
-from segtron.data.converters.pictures import PictureFolder, picture_names
+from segtron.data.converters.pictures import PictureFolder
 from segtron.data.converters.text_files import read_text, read_yaml
 from segtron.data.image_io import IMAGE_SUFFIXES
+from segtron.data.picture_names import picture_names
 from segtron.errors import UnreadableFileError, UserError
 
 _SPLITS = ("train", "val", "test")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,16 +11,16 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, Instances
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from segtron.modeling.mask_pasting import use_paste_masks
 from segtron.modeling.meta_arch import UnifiedPanopticFPN
 from segtron.modeling.output_size import to_output_size
+from segtron.modeling.test_time_augmentation.averaging import AveragingModel
 from segtron.modeling.test_time_augmentation.box_merging import FoundBoxes, merge_boxes
-from segtron.modeling.test_time_augmentation.views import View, views_of
+from segtron.modeling.test_time_augmentation.views import View
 
 
-class AveragingDetector(nn.Module):
+class AveragingDetector(AveragingModel):
     """A model with boxes that predicts several views of an image and merges what it finds.
 
     After Detectron2's `GeneralizedRCNNWithTTA`: boxes are found in each view and merged
@@ -32,77 +32,33 @@ class AveragingDetector(nn.Module):
     instances as the model does it. Then "sem_seg" has probabilities, (K, height, width), as that of
     `AveragingSegmentor`.
 
-    The class has the interface of the model in evaluation mode. It holds the features of all views
-    of one image.
+    It holds the features of all views of one image.
     """
 
     @configurable
     def __init__(
-        self,
-        model: nn.Module,
-        *,
-        min_sizes: Sequence[int],
-        max_size: int,
-        flip: bool,
-        nms_threshold: float,
-        max_detections: int,
+        self, model: nn.Module, *, nms_threshold: float, max_detections: int, **kwargs: Any
     ) -> None:
         """
         Args:
             model: a `GeneralizedRCNN` or a `UnifiedPanopticFPN`, perhaps distributed.
-            min_sizes: see `views_of`.
-            max_size: likewise.
-            flip: likewise.
             nms_threshold: see `merge_boxes`.
             max_detections: the most instances of an image.
+            **kwargs: see `AveragingModel`.
         """
-        super().__init__()
-        self.model = model.module if isinstance(model, DistributedDataParallel) else model
-        self.training = self.model.training
-        self.min_sizes = tuple(min_sizes)
-        self.max_size = max_size
-        self.flip = flip
+        super().__init__(model, **kwargs)
         self.nms_threshold = nms_threshold
         self.max_detections = max_detections
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
-        return {
-            "model": model,
-            "min_sizes": cfg.TEST.AUG.MIN_SIZES,
-            "max_size": cfg.TEST.AUG.MAX_SIZE,
-            "flip": cfg.TEST.AUG.FLIP,
+        return super().from_config(cfg, model) | {
             "nms_threshold": cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
             "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
         }
 
-    @property
-    def device(self) -> torch.device:
-        return self.model.device
-
-    @torch.no_grad()
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Predict a batch, one image after the other.
-
-        Args:
-            batched_inputs: each with "image", (C, H, W), as the model takes it, and perhaps
-                "height" and "width", the size of the output.
-
-        Returns:
-            The outputs of the model; see the class.
-
-        Raises:
-            RuntimeError: in training mode.
-        """
-        if self.training or self.model.training:
-            raise RuntimeError("AveragingDetector only predicts; call eval() before")
-        return [self._predict(inputs) for inputs in batched_inputs]
-
-    def _predict(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        image = inputs["image"].to(self.device)
-        height = inputs.get("height", image.shape[-2])
-        width = inputs.get("width", image.shape[-1])
-        views = list(views_of(image, self.min_sizes, self.max_size, self.flip))
+    def _predict_image(self, image: torch.Tensor, height: int, width: int) -> dict[str, Any]:
+        views = list(self._views(image))
         all_features, found = [], []
         sem_seg: torch.Tensor | None = None
         for view in views:
