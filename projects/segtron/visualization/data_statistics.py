@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from segtron.data.checks.checked_set import CheckedSet
 from segtron.errors import UserError
@@ -17,6 +16,7 @@ from segtron.files import replacing, write_json
 from segtron.visualization.data_statistics_charts import draw_charts, most_frequent
 from segtron.visualization.data_statistics_numbers import SetStatistics, count
 from segtron.visualization.mosaic import draw_mosaics
+from segtron.visualization.pages import render_page
 from segtron.wording import count_of
 
 PAGE, NUMBERS = "statistics.html", "statistics.json"
@@ -24,13 +24,6 @@ _TEMPLATE = "data_statistics.html"
 # Examples are shown of the most frequent classes.
 MOST_CLASSES = 40
 _JPEG_QUALITY = 88
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("segtron.visualization"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 @dataclass(frozen=True)
@@ -73,7 +66,7 @@ def write_statistics(folder: Path, sets: Sequence[CheckedSet]) -> Path:
     statistics = [count(one) for one in known]
     sections = [_section(one, of_set) for one, of_set in zip(known, statistics, strict=True)]
     write_json(folder / NUMBERS, {"sets": [of_set.as_json() for of_set in statistics]}, indent=1)
-    page = _ENVIRONMENT.get_template(_TEMPLATE).render(sections=sections)
+    page = render_page(_TEMPLATE, sections=sections)
     with replacing(folder / PAGE) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
     return folder / PAGE

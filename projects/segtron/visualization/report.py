@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from segtron.errors import UserError
 from segtron.files import replacing_folder
+from segtron.visualization.pages import render_page
 from segtron.visualization.report_layers import FATES, ImageLayers
 from segtron.visualization.report_pictures import hex_color, write_images
 
@@ -20,13 +19,6 @@ REPORT_FOLDER = "report"
 REPORT_FILE = "report.html"
 # Of the galleries, numbered from 1.
 PICTURES_FOLDER = "pictures"
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("segtron.visualization"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 @dataclass(frozen=True)
@@ -117,8 +109,11 @@ def write_report(folder: Path, report: Report) -> Path:
             "fates": {name: hex_color(color) for name, color in FATES.items()},
             "galleries": galleries,
         }
-        text = _ENVIRONMENT.get_template(REPORT_FILE).render(
-            title=report.title, content=_json_text(content), nonce=secrets.token_urlsafe(16)
+        text = render_page(
+            REPORT_FILE,
+            title=report.title,
+            content=_json_text(content),
+            nonce=secrets.token_urlsafe(16),
         )
         # What is no text in a name becomes question marks.
         (temporary / REPORT_FILE).write_text(text, encoding="utf-8", errors="replace")
