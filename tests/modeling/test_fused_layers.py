@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.modeling.backbone import FPN, Backbone
 from detectron2.modeling.backbone.resnet import BasicBlock, BottleneckBlock
-from detectron2.modeling.roi_heads import FastRCNNConvFCHead
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNConvFCHead, StandardROIHeads
 from torch import nn
 from torch.nn import functional as F
 
@@ -87,6 +89,68 @@ def test_box_heads(dtype):
     fused = check_same(head, image(8, 3, 3, number=7), dtype)
     kinds = {type(layer) for layer in fused.children()}
     assert not kinds & {Conv2d, nn.Linear, nn.ReLU}
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("conv_dims", [[], [6]])
+def test_box_heads_take_regions_as_they_lie(dtype, heads, conv_dims):
+    torch.manual_seed(0)
+    shape = ShapeSpec(channels=8, height=2, width=5)
+    made = [FastRCNNConvFCHead(shape, conv_dims=conv_dims, fc_dims=[20, 12]) for _ in range(heads)]
+    roi_heads = StandardROIHeads.__new__(CascadeROIHeads if heads > 1 else StandardROIHeads)
+    nn.Module.__init__(roi_heads)
+    roi_heads.box_pooler = ROIPooler((2, 5), [0.25], 0, "ROIAlignV2")
+    roi_heads.box_head = nn.ModuleList(made) if heads > 1 else made[0]
+    plain = roi_heads.to(dtype).eval().requires_grad_(False)
+    fused = copy.deepcopy(plain)
+    fuse_layers(fused)
+    for x in (image(8, 2, 5, number=7), image(8, 2, 5, number=7).contiguous(), image(8, 2, 5, 0)):
+        for before, after in zip(heads_of(plain.box_head), heads_of(fused.box_head), strict=True):
+            expected = before(x.to(dtype))
+            torch.testing.assert_close(after(x.to(dtype)), expected, **TOLERANCES[dtype])
+            assert expected.numel() == 0 or (expected == 0).any()
+
+
+def heads_of(box_head: nn.Module) -> list[nn.Module]:
+    return list(box_head) if isinstance(box_head, nn.ModuleList) else [box_head]
+
+
+def test_feature_pyramids():
+    class Levels(Backbone):
+        def output_shape(self):
+            return {"a": ShapeSpec(channels=4, stride=4), "b": ShapeSpec(channels=8, stride=8)}
+
+        def forward(self, x):
+            return {"a": image(4, 16, 24), "b": image(8, 8, 12)}
+
+    torch.manual_seed(0)
+    plain = FPN(Levels(), ["a", "b"], 6).eval().requires_grad_(False)
+    fused = copy.deepcopy(plain)
+    fuse_layers(fused)
+    expected, actual = plain(None), fused(None)
+    for name, features in expected.items():
+        torch.testing.assert_close(actual[name], features, rtol=1e-4, atol=1e-5)
+    layers = [*fused.lateral_convs, *fused.output_convs]
+    assert {type(layer) for layer in layers} == {FusedConv2d}
+    assert set(layers) <= set(fused.children())
+
+
+def test_one_layer_for_features_of_several_sizes():
+    """As the head of an RPN: the weight that oneDNN put in order for one size is not for others."""
+    torch.manual_seed(0)
+    layer = Conv2d(64, 64, 3, padding=1, activation=F.relu).requires_grad_(False)
+    fused = FusedConv2d(layer, rectify=True)
+    for x in (image(64, 40, 50), image(64, 3, 4), image(64, 1, 1, 5), image(64, 40, 50)):
+        torch.testing.assert_close(fused(x), layer(x), rtol=1e-4, atol=1e-5)
+
+
+def test_layers_that_have_run_can_be_copied_and_saved(tmp_path):
+    layer = FusedConv2d(Conv2d(4, 4, 3).requires_grad_(False), rectify=True)
+    expected = layer(image(4))
+    torch.save(layer, tmp_path / "layer.pth")
+    for copied in (copy.deepcopy(layer), torch.load(tmp_path / "layer.pth", weights_only=False)):
+        assert torch.equal(copied(image(4)), expected)
 
 
 def test_nothing_in():

@@ -10,7 +10,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 from torch import nn
 
-from segtron.modeling.roi_align import CellROIAlign, use_cell_roi_align
+from segtron.modeling.roi_align import CellROIAlign, CellROIPooler, use_cell_roi_align
 
 SIZE = (40, 56)  # of an image, of which features have a quarter
 SCALE = 0.25
@@ -335,8 +335,10 @@ def test_a_pooler_of_several_levels(pooler_type, sampling_ratio):
 
 def test_a_pooler_of_one_level_and_another_shape():
     theirs = pooler((2, 6), strides=(8,))
-    ours = copy.deepcopy(theirs)
-    use_cell_roi_align(ours)
+    model = nn.Sequential(copy.deepcopy(theirs))
+    use_cell_roi_align(model)
+    ours = model[0]
+    assert type(ours.level_poolers[0]) is CellROIAlign
     inputs = [features(1, size=(16, 20))]
     given = [Boxes(torch.cat([awkward_regions(1)[:, 1:], random_boxes(10)]) * 2)]
     expected = theirs(inputs, given)
@@ -351,12 +353,33 @@ def test_nothing_else_is_replaced():
     special = pooler()
     special.level_poolers[1] = Special(7, 1 / 8, 0, True)
     alone = ROIAlign(7, 1 / 4, 0, True)
-    model = nn.ModuleList([special, pooler(pooler_type="ROIPool"), alone, nn.Conv2d(1, 1, 1)])
-    before = [type(module) for module in model.modules()]
+    plain = pooler()
+    model = nn.ModuleList(
+        [special, pooler(pooler_type="ROIPool"), alone, nn.Conv2d(1, 1, 1), plain]
+    )
+    before = list(model)
     use_cell_roi_align(model)
-    after = [type(module) for module in model.modules()]
-    changed = [(a, b) for a, b in zip(before, after, strict=True) if a is not b]
-    assert changed == [(ROIAlign, CellROIAlign)] * 3
-    assert type(special.level_poolers[1]) is Special and model[2] is alone
+    assert list(model)[:-1] == before[:-1]
+    replaced = model[-1]
+    assert type(replaced) is CellROIPooler
     use_cell_roi_align(model)  # a second time: nothing more
-    assert [type(module) for module in model.modules()] == after
+    assert list(model) == [*before[:-1], replaced]
+
+
+def test_boxes_that_are_not_numbers_are_pooled_as_nothing():
+    model = nn.ModuleList([pooler()])
+    expected_by = copy.deepcopy(model[0])
+    use_cell_roi_align(model)
+    levels = [features(1, size=(64 // stride, 64 // stride), seed=stride) for stride in STRIDES]
+    boxes = [Boxes(torch.tensor([[1.0, 2.0, 30.0, 40.0], [float("nan")] * 4]))]
+    pooled = model[0](levels, boxes)
+    assert pooled[0].abs().max() > 0 and (pooled[1] == 0).all()
+    torch.testing.assert_close(pooled, expected_by(levels, boxes), rtol=1e-3, atol=1e-3)
+
+
+def test_regions_lie_with_channels_last():
+    model = nn.ModuleList([pooler()])
+    use_cell_roi_align(model)
+    levels = [features(1, size=(64 // stride, 64 // stride)) for stride in STRIDES]
+    pooled = model[0](levels, [Boxes(torch.tensor([[1.0, 2.0, 30.0, 40.0], [0, 0, 9, 9]]))])
+    assert pooled.is_contiguous(memory_format=torch.channels_last)

@@ -1,16 +1,20 @@
-"""Layers that add and rectify what they compute before it goes to memory, on CPUs, by oneDNN."""
+"""Layers for inference on CPUs, by oneDNN: they add and rectify what they compute before it goes to
+memory, and their weights lie as oneDNN reads them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from detectron2.layers import Conv2d
+from detectron2.modeling.backbone import FPN
 from detectron2.modeling.backbone.resnet import BottleneckBlock
-from detectron2.modeling.roi_heads import FastRCNNConvFCHead
+from detectron2.modeling.roi_heads import FastRCNNConvFCHead, StandardROIHeads
 from torch import nn
 from torch.nn import functional as F
 
 # What torch.compile makes of such layers on CPUs; not among PyTorch's public functions.
-_OPERATORS = ("_convolution_pointwise", "_linear_pointwise")
+_OPERATORS = ("_convolution_pointwise", "_linear_pointwise", "_reorder_convolution_weight")
 _PRECISIONS = (torch.float32, torch.bfloat16)
 _RELU, _NOTHING = "relu", "none"
 
@@ -30,6 +34,8 @@ def fuse_layers(model: nn.Module) -> None:
     ):
         return
     for parent in list(model.modules()):
+        if isinstance(parent, StandardROIHeads):
+            _flatten_channels_last(parent)
         if isinstance(parent, FastRCNNConvFCHead):
             _fuse_fully_connected(parent)
         for name, child in list(parent.named_children()):
@@ -37,6 +43,14 @@ def fuse_layers(model: nn.Module) -> None:
                 setattr(parent, name, _FusedBottleneck(child))
             elif _is_fusable(child) and not isinstance(parent, BottleneckBlock):
                 setattr(parent, name, FusedConv2d(child, rectify=child.activation is not None))
+                if isinstance(parent, FPN):
+                    _replace_in_lists(parent, child, getattr(parent, name))
+
+
+def _replace_in_lists(fpn: FPN, before: nn.Module, after: nn.Module) -> None:
+    """An FPN calls its layers by lists of its own, not by their names."""
+    for layers in (fpn.lateral_convs, fpn.output_convs):
+        layers[:] = [after if layer is before else layer for layer in layers]
 
 
 def _is_fusable(layer: nn.Module) -> bool:
@@ -55,6 +69,18 @@ def _are_fusable(block: BottleneckBlock) -> bool:
     return all(_is_fusable(layer) for layer in convolutions if layer is not None)
 
 
+def _flatten_channels_last(roi_heads: StandardROIHeads) -> None:
+    """Let box heads take regions' features as they lie in memory, so that they need not be written
+    once more with channels first."""
+    heads = roi_heads.box_head
+    height, width = roi_heads.box_pooler.output_size
+    for head in heads if isinstance(heads, nn.ModuleList) else [heads]:
+        if type(head) is FastRCNNConvFCHead and head.fcs:
+            weight = head.fc1.weight.data.unflatten(1, (-1, height, width))
+            head.fc1.weight.data = weight.permute(0, 2, 3, 1).flatten(1)
+            head.flatten = _FlattenChannelsLast()
+
+
 def _fuse_fully_connected(head: FastRCNNConvFCHead) -> None:
     """Each `fc` is followed by a ReLU of its own."""
     for name, layer in list(head.named_children()):
@@ -64,7 +90,11 @@ def _fuse_fully_connected(head: FastRCNNConvFCHead) -> None:
 
 
 class FusedConv2d(nn.Module):
-    """A convolution, what is added to it, and ReLU, in one pass through memory."""
+    """A convolution, what is added to it, and ReLU, in one pass through memory.
+
+    oneDNN reads weights in an order of its own, which depends on the size of the features. The
+    weights are kept so, too, for the size that came last.
+    """
 
     def __init__(self, convolution: nn.Conv2d, *, rectify: bool) -> None:
         """Take over the weights of a convolution, whatever comes after it there."""
@@ -77,6 +107,7 @@ class FusedConv2d(nn.Module):
             convolution.groups,
         )
         self._then = _RELU if rectify else _NOTHING
+        self._ordered: tuple[torch.Size, torch.Tensor] | None = None
 
     def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -85,13 +116,28 @@ class FusedConv2d(nn.Module):
             summand: of the output's shape and the weights' precision.
         """
         x = x.to(self.weight.dtype)
+        weight = self._weight_for(x.shape)
         if summand is None:
             return torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, *self._geometry, self._then, [], ""
+                x, weight, self.bias, *self._geometry, self._then, [], ""
             )
         return torch.ops.mkldnn._convolution_pointwise.binary(
-            x, summand, self.weight, self.bias, *self._geometry, "add", 1.0, self._then, [], ""
+            x, summand, weight, self.bias, *self._geometry, "add", 1.0, self._then, [], ""
         )
+
+    def _weight_for(self, shape: torch.Size) -> torch.Tensor:
+        """The weight in the order for features of a shape (N, C, H, W)."""
+        ordered = self._ordered  # several threads may predict
+        if ordered is None or ordered[0] != shape:
+            weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, *self._geometry, list(shape)
+            )
+            self._ordered = ordered = shape, weight
+        return ordered[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the ordered weight, which PyTorch can't copy."""
+        return {**super().__getstate__(), "_ordered": None}
 
 
 class _FusedBottleneck(nn.Module):
@@ -108,6 +154,13 @@ class _FusedBottleneck(nn.Module):
         """(N, C, H, W) to (N, C', H', W')."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         return self.conv3(self.conv2(self.conv1(x)), shortcut)
+
+
+class _FlattenChannelsLast(nn.Module):
+    """(N, C, H, W) to (N, H * W * C)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(0, 2, 3, 1).flatten(1)
 
 
 class _RectifiedLinear(nn.Module):

@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 import torch
 from detectron2.layers import ROIAlign
-from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.poolers import (
+    ROIPooler,
+    assign_boxes_to_levels,
+    convert_boxes_to_pooler_format,
+)
+from detectron2.structures import Boxes
 from torch import nn
 from torch.nn import functional as F
 
@@ -188,15 +193,67 @@ def _cross(
     return firsts + row * width + column, weights, starts
 
 
+class CellROIPooler(ROIPooler):
+    """Detectron2's `ROIPooler` by `CellROIAlign`, of features on a CPU."""
+
+    @classmethod
+    def like(cls, pooler: ROIPooler) -> CellROIPooler:
+        """Make one of a pooler all of whose levels are `ROIAlign`."""
+        levels = pooler.level_poolers
+        made = cls(
+            pooler.output_size,
+            [level.spatial_scale for level in levels],
+            levels[0].sampling_ratio,
+            "ROIAlignV2" if levels[0].aligned else "ROIAlign",
+            pooler.canonical_box_size,
+            pooler.canonical_level,
+        )
+        made.level_poolers = nn.ModuleList(
+            CellROIAlign(
+                level.output_size, level.spatial_scale, level.sampling_ratio, level.aligned
+            )
+            for level in levels
+        )
+        return made
+
+    def forward(self, x: list[torch.Tensor], box_lists: list[Boxes]) -> torch.Tensor:
+        """
+        Args:
+            x: (N, C, H, W) each, from the finest level to the coarsest.
+            box_lists: N, of M boxes in all.
+
+        Returns:
+            (M, C, height, width) of the output size, with channels last in memory, in which order
+            the regions of all levels are put together without being turned round.
+        """
+        if len(x) == 1 or not box_lists:
+            return super().forward(x, box_lists)
+        rois = convert_boxes_to_pooler_format(box_lists)
+        levels = assign_boxes_to_levels(
+            box_lists,
+            self.min_level,
+            self.max_level,
+            self.canonical_box_size,
+            self.canonical_level,
+        )
+        # Boxes that are not numbers have no level; they are 0, as there.
+        pooled = x[0].new_zeros(len(rois), *self.output_size, x[0].shape[1])
+        for level, (features, pooler) in enumerate(zip(x, self.level_poolers, strict=True)):
+            places = torch.nonzero(levels == level)[:, 0]
+            regions = pooler(features, rois[places]).permute(0, 2, 3, 1)
+            pooled.index_copy_(0, places, regions)
+        return pooled.permute(0, 3, 1, 2)
+
+
 def use_cell_roi_align(model: nn.Module) -> None:
     """Let all poolers of a model pool by `CellROIAlign`, in place.
 
     Args:
         model: on a CPU.
     """
-    for pooler in (module for module in model.modules() if isinstance(module, ROIPooler)):
-        for level, layer in enumerate(pooler.level_poolers):
-            if type(layer) is ROIAlign:
-                pooler.level_poolers[level] = CellROIAlign(
-                    layer.output_size, layer.spatial_scale, layer.sampling_ratio, layer.aligned
-                )
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is ROIPooler and all(
+                type(level) is ROIAlign for level in child.level_poolers
+            ):
+                setattr(parent, name, CellROIPooler.like(child))
