@@ -19,6 +19,7 @@ from segtron.inference import (
     build_sinks,
     describe_model,
     find_sources,
+    fingerprint,
     is_unfinished,
     load_sink_file,
     model_metadata,
@@ -102,7 +103,7 @@ def _add_tile_options(parser: argparse.ArgumentParser) -> None:
     tiles = parser.add_argument_group("images of any size", "see docs/large_images.md")
     tiles.add_argument(
         "--tile",
-        type=command_line.positive_int,
+        type=_tile_size,
         nargs="?",
         const=DEFAULT_SIZE,
         metavar="SIZE",
@@ -155,6 +156,16 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _tile_size(text: str) -> int:
+    try:
+        return command_line.positive_int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no number of pixels; before what is not meant for --tile, write --tile "
+            f"{DEFAULT_SIZE}"
+        ) from error
+
+
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -200,7 +211,10 @@ def main() -> None:
     # Before the model is loaded, which takes time.
     refuse_existing(sources, sinks, resume=args.resume)
     predictor = Predictor(cfg, choose_weights(cfg, opts))
-    description = describe_model(predictor.cfg)
+    description = describe_model(predictor.cfg) | {
+        "--frame-rate": str(args.frame_rate),
+        "--sink-file": fingerprint([path.read_text("utf-8") for path in args.sink_file]),
+    }
     predict, batch_size = predictor, args.batch_size
     if args.tile is not None:
         predict = TiledPredictor(
@@ -211,7 +225,7 @@ def main() -> None:
             batch_size=args.batch_size,
         )
         sources, batch_size = with_large_images(sources), 1
-        description |= {"--tile": f"{args.tile} {predict.overlap} {args.tile_scale}"}
+        description |= predict.description
     try:
         summary = predict_files(
             predict,

@@ -49,6 +49,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextmanager
+def plain_name(path: Path) -> Iterator[str]:
+    """A name for a file that libraries without regard for hostile names can open.
+
+    OpenCV crashes at names that are no UTF-8, and takes parts of others for a pattern or a
+    protocol.
+
+    Args:
+        path: a file, which need not exist yet.
+
+    Yields:
+        The name of a link to it, for the time of the block.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        suffix = path.suffix.lower()
+        link = Path(folder, f"file{suffix if suffix.isascii() and suffix.isprintable() else ''}")
+        link.symlink_to(path.absolute())
+        yield str(link)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed left of `replacing` in a folder.
 

@@ -1,6 +1,8 @@
-"""Numbers in sentences."""
+"""Numbers and lists in sentences."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def count_of(number: int, noun: str) -> str:
@@ -15,3 +17,13 @@ def count_of(number: int, noun: str) -> str:
         ('1 image', '2 images')
     """
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words, one or more, as a list.
+
+    Example:
+        >>> listed(["weights"]), listed(["inputs", "weights", "--save"])
+        ('weights', 'inputs, weights and --save')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -101,3 +103,19 @@ def test_no_room_for_the_temporary_file(tmp_path, monkeypatch):
     monkeypatch.setattr(large_image.tempfile, "TemporaryFile", full)
     with pytest.raises(UserError, match="set TMPDIR to a folder with more room"):
         read_large_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.png", b"%03d.png", b"a\nb.png", b"http:..png"])
+def test_any_name_will_do(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    Image.fromarray(picture(100, 130)).save(tmp_path / "plain.png")
+    (tmp_path / "plain.png").rename(path)
+    assert read_large_image(path).shape == (100, 130, 3)
+
+
+def test_a_temporary_file_that_was_cut_off():
+    image = LargeImage(picture(100, 130))
+    image._file.truncate(3 * 130 * 50)
+    assert image.read(Window(0, 0, 130, 50)).shape == (50, 130, 3)
+    with pytest.raises(OSError, match="ends early"):
+        image.read(Window(0, 49, 130, 51))

@@ -23,7 +23,7 @@ from segtron.inference.window_masks import WindowMasks
 from .fake_runs import METADATA, contents
 
 
-def both_forms():
+def both_forms(number=3):
     """One prediction with a tensor of masks and scores of classes, and one without."""
     random = np.random.default_rng(0)
     masks = torch.from_numpy(random.random((3, 40, 50)) < 0.4)
@@ -32,6 +32,7 @@ def both_forms():
     instances.pred_boxes = Boxes(torch.tensor([[1.0, 2, 30, 20], [0, 0, 5, 5], [9, 9, 40, 39]]))
     instances.scores = torch.tensor([0.9, 0.2, 0.7])
     instances.pred_classes = torch.tensor([1, 0, 1])
+    instances, masks = instances[:number], masks[:number]
     compact = Instances((40, 50), **instances.get_fields())
     instances.pred_masks = masks
     windows = WindowMasks((40, 50))
@@ -50,9 +51,10 @@ def both_forms():
 
 @pytest.mark.parametrize("name", ["overlay", "coco", "csv", "labels"])
 @pytest.mark.parametrize("min_score", [0.0, 0.5, 1.0])
-def test_the_files_are_the_same(tmp_path, name, min_score):
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_the_files_are_the_same(tmp_path, name, min_score, number):
     written = []
-    for i, prediction in enumerate(both_forms()):
+    for i, prediction in enumerate(both_forms(number)):
         out = tmp_path / str(i)
         (sink,) = build_sinks([name], out, METADATA, draw_score=min_score, save_score=min_score)
         sink.check(prediction)

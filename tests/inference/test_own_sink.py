@@ -78,3 +78,18 @@ def test_files_without_a_sink_are_refused(tmp_path, name, content, message):
         (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=message):
         load_sink_file(tmp_path / name)
+
+
+def test_a_sink_with_dataclasses(tmp_path):
+    path = tmp_path / "with_dataclass.py"
+    path.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from typing import ClassVar\n"
+        "from segtron.inference import SINKS, Sink\n"
+        "@dataclass\nclass Settings:\n    known: ClassVar[int] = 3\n"
+        "@SINKS.register()\nclass WithSettings(Sink):\n"
+        "    name = 'with_settings'\n    settings = Settings()\n"
+    )
+    load_sink_file(path)
+    assert SINKS.get("with_settings").settings.known == 3

@@ -46,6 +46,16 @@ def csv_sink(predictor, folder):
     return build_sinks(["csv"], folder, predictor.metadata, draw_score=0.5, save_score=0.0)
 
 
+@pytest.mark.parametrize("shape", [(1, 5000), (5000, 1), (1, 1)])
+@pytest.mark.parametrize("averaged", [False, True])
+def test_images_as_thin_as_can_be(tiny_run, shape, averaged):
+    opts = ["TEST.AUG.ENABLED", str(averaged), "TEST.AUG.MIN_SIZES", "[32]"]
+    cfg = load_config(tiny_run / "config.yaml", opts)
+    predictor = Predictor(cfg, str(tiny_run / "model_final.pth"))
+    (output,) = predictor([np.full((*shape, 3), 99, np.uint8)])
+    assert output["instances"].image_size == shape
+
+
 def test_outputs_are_detectron2s(tiny_run):
     precise = load_config(tiny_run / "config.yaml", ["TEST.PRECISION", "float32"])
     predictor = Predictor(precise, str(tiny_run / "model_final.pth"))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from segtron.errors import UserError
-from segtron.inference import is_unfinished, overlays
+from segtron.inference import is_unfinished, overlays, run_folder
+from segtron.inference.run_folder import open_run
 
 from .fake_runs import contents, make_images, predict, run, run_and_stop
 from .video_files import write_video
@@ -229,3 +232,48 @@ def test_a_run_that_wrote_something_goes_on(tmp_path):
 def test_cameras_are_not_resumed(tmp_path):
     with pytest.raises(UserError, match="--resume is not for cameras"):
         run(["camera:0"], tmp_path / "out", resume=True)
+
+
+def test_of_two_runs_begun_at_once_one_goes_on(tmp_path, monkeypatch):
+    """The other comes between the first one's look and its first file."""
+    real, others = run_folder.is_unfinished, []
+
+    def look(output_dir):
+        if not others:
+            others.append(None)
+            with (
+                pytest.raises(UserError, match="another process is predicting into"),
+                open_run(output_dir, {}, bool, resume=False),
+            ):
+                pass
+        return real(output_dir)
+
+    monkeypatch.setattr(run_folder, "is_unfinished", look)
+    with open_run(tmp_path / "out", {}, bool, resume=False) as journal:
+        assert others and journal.position.number == 0
+    assert not is_unfinished(tmp_path / "out")
+
+
+def test_a_run_that_ends_as_another_begins(tmp_path, monkeypatch):
+    """Its lock goes with its folder; a lock on what is no more keeps nobody out."""
+    real = run_folder.fcntl.flock
+    locked = []
+
+    def lock(file, operation):
+        real(file, operation)
+        locked.append(Path(file.name))
+        if len(locked) == 1:
+            shutil.rmtree(locked[0].parent)
+
+    monkeypatch.setattr(run_folder.fcntl, "flock", lock)
+    with open_run(tmp_path, {}, bool, resume=False):
+        assert len(locked) == 2 and locked[1].exists()
+
+
+def test_an_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UserError, match="cannot write"),
+        open_run(tmp_path / "file" / "out", {}, bool, resume=False),
+    ):
+        pass

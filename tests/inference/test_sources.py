@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from segtron.errors import UserError
@@ -112,3 +114,37 @@ def test_results_of_a_video_have_a_folder_of_their_own(tree, other):
     (tree / "sub.avi").write_bytes(b"")
     with pytest.raises(UserError, match="would have the same name sub;|in the folder (sub|other);"):
         find_sources([str(tree / "sub"), str(tree / "sub.mp4"), str(tree / other), str(tree)])
+
+
+def test_the_output_may_lie_around_the_input(tree):
+    everything = names(tree)
+    for around in (tree, tree.parent):
+        assert names(tree, skip=around) == everything
+        assert names(tree / "**" / "frame9.png", skip=around) == names(tree / "**" / "frame9.png")
+    assert names(tree, skip=tree / "sub") == ["frame9.PNG", "frame10.png", "other/frame9.png"]
+
+
+def test_pipes_are_not_waited_for(tree):
+    os.mkfifo(tree / "a.png")
+    assert "a.png" not in names(tree)
+    with pytest.raises(UserError, match="neither a file nor a folder"):
+        names(tree / "a.png")
+
+
+@pytest.mark.parametrize("given", ["~nobody-of-this-name/a.png", "a" * 300 + ".png"])
+def test_names_that_cannot_be(given):
+    with pytest.raises(UserError, match="cannot be looked up"):
+        find_sources([given])
+
+
+def test_folders_that_cannot_be_searched(tree, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match="sub cannot be searched for images: Permission denied"):
+        find_sources([str(tree)])

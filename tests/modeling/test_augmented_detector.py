@@ -199,3 +199,11 @@ def test_it_only_predicts(kind):
     averaging = kind(nn.Module().train(), min_sizes=[0], flip=True, **options)
     with pytest.raises(RuntimeError, match="call eval"):
         averaging([])
+
+
+def test_boxes_without_an_area_take_no_place():
+    some = found((1, 1, 9, 9, 0.5, 1), (4, 4, 4, 8, 0.9, 1), (2, 2, 2, 2, 0.8, 0))
+    merged = merge_boxes([some, some], iou_threshold=0.5, most=1)
+    assert merged.boxes.tolist() == [[1, 1, 9, 9]] and merged.scores.tolist() == [0.5]
+    nothing = found((4, 4, 4, 8, 0.9, 1))
+    assert len(merge_boxes([nothing, nothing], iou_threshold=0.5, most=1).boxes) == 0

@@ -74,6 +74,12 @@ def test_a_mistake_is_one_sentence(tiny_run, tmp_path, options, sentence):
     assert_one_sentence(done.returncode, done.stderr, [sentence])
 
 
+def test_what_is_taken_for_a_size(tiny_run, tmp_path):
+    done = run(tiny_run, tiny_run / "images", tmp_path / "out", "--tile", "MODEL.DEVICE", "cpu")
+    assert done.returncode == 2
+    assert "MODEL.DEVICE is no number of pixels; before what is not meant for --tile" in done.stderr
+
+
 @pytest.fixture
 def small_previews(monkeypatch):
     monkeypatch.setattr(large_image, "PREVIEW_SIDE", 600)

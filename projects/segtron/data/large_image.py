@@ -15,6 +15,7 @@ from PIL import Image
 from segtron.data.image_io import MAX_PIXELS, read_image
 from segtron.data.pixels import Window
 from segtron.errors import UnreadableFileError
+from segtron.files import plain_name
 
 # What OpenCV decodes at most, too: 32,768 x 32,768.
 MAX_LARGE_PIXELS = 2**30
@@ -52,11 +53,18 @@ class LargeImage:
         self._file.flush()
 
     def read(self, window: Window) -> np.ndarray:
-        """The pixels of a window, (h, w, 3) uint8."""
+        """The pixels of a window, (h, w, 3) uint8.
+
+        Raises:
+            OSError: the temporary file can't be read.
+        """
         pixels = np.empty((*window.shape, 3), np.uint8)
         for y, row in enumerate(pixels, start=window.top):
             place = 3 * (y * self.shape[1] + window.left)
-            os.preadv(self._file.fileno(), [row], place)
+            if os.preadv(self._file.fileno(), [row], place) < row.nbytes:
+                raise OSError(
+                    f"the temporary file of an image in {tempfile.gettempdir()} ends early"
+                )
         return pixels
 
 
@@ -97,7 +105,8 @@ def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
             "so convert it"
         )
     try:
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        with plain_name(Path(path)) as name:
+            pixels = cv2.imread(name, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise _unreadable(path, error) from error
     if pixels is None:

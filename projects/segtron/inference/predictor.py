@@ -16,6 +16,7 @@ from detectron2.data.catalog import Metadata
 
 from segtron.data.classes import class_metadata
 from segtron.data.register import CLASS_KINDS
+from segtron.data.resizing import shortest_edge_shape
 from segtron.errors import UserError
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights, with_weights
@@ -57,9 +58,6 @@ class Predictor:
         load_weights(model, self.cfg.MODEL.WEIGHTS, strict=True)
         self.model = prepare_for_inference(self.cfg, model)
         self.metadata = model_metadata(cfg)
-        self._resize = T.ResizeShortestEdge(
-            [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST], cfg.INPUT.MAX_SIZE_TEST
-        )
 
     @torch.inference_mode()
     def __call__(
@@ -82,14 +80,19 @@ class Predictor:
         height, width = image.shape[:2]
         if self.cfg.INPUT.FORMAT == "RGB":
             image = image[:, :, ::-1]
-        if scale is not None:
-            size = [max(round(length * scale), 1) for length in (height, width)]
-            image = T.ResizeTransform(height, width, *size).apply_image(image)
-        # A length of 0 means: as it is (Detectron2's convention).
-        elif self.cfg.INPUT.MIN_SIZE_TEST > 0:
-            image = self._resize.get_transform(image).apply_image(image)
+        size = self._model_size(height, width, scale)
+        image = T.ResizeTransform(height, width, *size).apply_image(image)
         tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
         return {"image": tensor, "height": height, "width": width}
+
+    def _model_size(self, height: int, width: int, scale: float | None) -> tuple[int, int]:
+        """What size the model sees an image at."""
+        options = self.cfg.INPUT
+        if scale is not None:
+            return max(round(height * scale), 1), max(round(width * scale), 1)
+        if options.MIN_SIZE_TEST == 0:  # as it is (Detectron2's convention)
+            return height, width
+        return shortest_edge_shape(height, width, options.MIN_SIZE_TEST, options.MAX_SIZE_TEST)
 
 
 def model_metadata(cfg: CfgNode) -> Metadata:

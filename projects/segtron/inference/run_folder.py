@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from detectron2.config import CfgNode
 
@@ -17,6 +18,7 @@ from segtron.files import write_json
 from segtron.inference.journal import Journal
 from segtron.inference.sinks.base import WORK_FOLDER
 from segtron.modeling.checkpoint import fetch
+from segtron.wording import listed
 
 try:
     import fcntl
@@ -25,6 +27,7 @@ except ImportError:  # Windows
 
 _DESCRIPTION = "run.json"
 _JOURNAL = "journal"
+_LOCK = "lock"
 
 
 def is_unfinished(output_dir: Path) -> bool:
@@ -82,24 +85,26 @@ def open_run(
             else, or is still going on; or the folder can't be written.
     """
     folder = output_dir / WORK_FOLDER
-    if not resume:
-        refuse_unfinished(output_dir)
-    is_resumed = is_unfinished(output_dir)
-    if is_resumed:
-        _compare(output_dir, description)
-    else:
-        # What is left of a run that was over, or had hardly begun.
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(folder / _DESCRIPTION, description)
-    with _locked(folder / _JOURNAL, output_dir), _journal(folder / _JOURNAL, is_there) as journal:
-        journal.has_begun = is_resumed
-        try:
-            yield journal
-        except BaseException:
-            if not journal.has_begun:
-                _remove(folder)
-            raise
-        _remove(folder)
+    # First of all, for what is there may change until then.
+    with _locked(output_dir):
+        is_resumed = is_unfinished(output_dir)
+        if not resume:
+            refuse_unfinished(output_dir)
+        if is_resumed:
+            _compare(output_dir, description)
+        else:
+            # Of a run that was over, or had hardly begun.
+            (folder / _JOURNAL).unlink(missing_ok=True)
+            write_json(folder / _DESCRIPTION, description)
+        with _journal(folder / _JOURNAL, is_there) as journal:
+            journal.has_begun = is_resumed
+            try:
+                yield journal
+            except BaseException:
+                if not journal.has_begun:
+                    _remove(folder)
+                raise
+            _remove(folder)
 
 
 @contextmanager
@@ -112,18 +117,43 @@ def _journal(path: Path, is_there: Callable[[str], bool]) -> Iterator[Journal]:
 
 
 @contextmanager
-def _locked(path: Path, output_dir: Path) -> Iterator[None]:
+def _locked(output_dir: Path) -> Iterator[None]:
     """Keep other processes out of a run."""
-    with path.open("ab") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(
-                    f"another process is predicting into {output_dir}; wait for its end, or choose "
-                    "another --output"
-                ) from error
-        yield
+    path = output_dir / WORK_FOLDER / _LOCK
+    while True:
+        with _appending(path) as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise UserError(
+                        f"another process is predicting into {output_dir}; wait for its end, or "
+                        "choose another --output"
+                    ) from error
+            if _is_at(path, file):
+                yield
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file is still there; a run that came to its end meanwhile has removed it."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _appending(path: Path) -> BinaryIO:
+    """Open a file, which is made with its folder.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _compare(output_dir: Path, description: Mapping[str, str]) -> None:
@@ -135,14 +165,10 @@ def _compare(output_dir: Path, description: Mapping[str, str]) -> None:
         if not changed:
             return
         raise UserError(
-            f"the run in {output_dir} was begun with {_listed(changed)} other than now; go on with "
+            f"the run in {output_dir} was begun with {listed(changed)} other than now; go on with "
             "what it was begun with, or choose another --output for a new one"
         )
     raise UserError(f"{path} is damaged; choose another --output and begin anew")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _remove(folder: Path) -> None:

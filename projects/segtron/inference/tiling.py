@@ -95,6 +95,11 @@ class TiledPredictor:
         """Whether an image is predicted as without tiles."""
         return max(height, width) <= self.size
 
+    @property
+    def description(self) -> dict[str, str]:
+        """What results depend on besides the model, by what the user calls it."""
+        return {"--tile": f"{self.size} {self.overlap} {self._scale}"}
+
     def _limits(self) -> dict[str, float]:
         """Factors of what is found in an image, for tiles; see `raised_limits`."""
         options = self.predictor.cfg.INPUT

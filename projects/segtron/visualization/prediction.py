@@ -41,7 +41,8 @@ def draw_prediction(
         visualizer.draw_class_shares(found)
     if "instances" in output:
         instances = output["instances"].to("cpu")
-        instances = instances[instances.scores >= min_score]
+        # Not by a tensor: an array of one mask would take a tensor of one truth for a number.
+        instances = instances[(instances.scores >= min_score).numpy()]
         if len(instances) > MOST_LABELS:
             visualizer.draw_class_counts(instances.pred_classes.tolist())
         visualizer.draw_instance_predictions(instances)

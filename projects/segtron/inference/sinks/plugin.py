@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from segtron.errors import UserError
@@ -22,7 +23,9 @@ def load_sink_file(path: Path) -> None:
         raise UserError(f"--sink-file {path} is no Python file; name one that registers a sink")
     known = len(list(SINKS))
     spec = importlib.util.spec_from_file_location(f"segtron_sink_file_{path.stem}", path)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look for what they are made of
+    spec.loader.exec_module(module)
     if len(list(SINKS)) == known:
         raise UserError(
             f"--sink-file {path} registers no sink; put @SINKS.register() above its class"

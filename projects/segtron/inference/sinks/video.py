@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from segtron.errors import UserError
-from segtron.files import replacing
+from segtron.files import plain_name, replacing
 from segtron.inference.overlays import draw_video_frame
 from segtron.inference.prediction import Prediction
 from segtron.inference.sinks.base import SINKS, WORK_FOLDER, Sink
@@ -21,7 +21,6 @@ from segtron.inference.sources.capture import (
     frame_count,
     open_video,
     open_writer,
-    plain_name,
     quietly,
 )
 from segtron.visualization.layout import write_picture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from segtron.files import plain_name
 from segtron.inference.sources.base import USUAL_RATE
 
 # FFmpeg goes by a file's content, whatever its name says; and playlists, which it would follow too,
@@ -64,26 +64,6 @@ class FramePicker:
     def would_take(self, index: int) -> bool:
         """Whether it is one of those to be taken, of a frame whose time isn't known."""
         return self._first is not None and (index - self._first) % self._choice.every == 0
-
-
-@contextmanager
-def plain_name(path: Path) -> Iterator[str]:
-    """A name for a file that libraries without regard for hostile names can open.
-
-    OpenCV crashes at names that are no UTF-8, and takes parts of others for a pattern or a
-    protocol.
-
-    Args:
-        path: a file, which need not exist yet.
-
-    Yields:
-        The name of a link to it, for the time of the block.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        suffix = path.suffix.lower()
-        link = Path(folder, f"video{suffix if suffix.isascii() and suffix.isprintable() else ''}")
-        link.symlink_to(path.absolute())
-        yield str(link)
 
 
 def open_video(path: Path) -> cv2.VideoCapture:

@@ -114,10 +114,18 @@ def _check_names(files: Sequence[_Found]) -> None:
 
 
 def _expand(given: str, skip: Path | None) -> Iterator[_Found]:
-    path = Path(given).expanduser()
-    if path.is_dir():
-        yield from _in_folder(path, path, skip)
-    elif path.exists():
+    try:
+        path = Path(given).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError) as error:
+        # RuntimeError: "~name" where there is no such user.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"--input {given} cannot be looked up: {reason}") from error
+    if is_folder:
+        yield from _in_folder(path, path, _inside(path, skip))
+    elif exists:
+        if not path.is_file():
+            raise UserError(f"--input {given} is neither a file nor a folder")
         if path.suffix.lower() not in _SUFFIXES:
             raise UserError(
                 f"--input {given} is neither image nor video by its suffix; known are "
@@ -126,6 +134,7 @@ def _expand(given: str, skip: Path | None) -> Iterator[_Found]:
         yield _Found(path, path.name)
     elif glob.has_magic(given):
         root = _fixed_part(path)
+        skip = _inside(root, skip)
         for match in glob.iglob(str(path), recursive=True):
             matched = Path(match)
             if matched.is_dir():
@@ -137,7 +146,7 @@ def _expand(given: str, skip: Path | None) -> Iterator[_Found]:
 
 
 def _in_folder(folder: Path, root: Path, skip: Path | None) -> Iterator[_Found]:
-    for parent, subfolders, files in os.walk(folder):
+    for parent, subfolders, files in os.walk(folder, onerror=_refuse):
         subfolders[:] = [
             name
             for name in subfolders
@@ -149,8 +158,20 @@ def _in_folder(folder: Path, root: Path, skip: Path | None) -> Iterator[_Found]:
                 yield _Found(path, path.relative_to(root).as_posix())
 
 
+def _refuse(error: OSError) -> None:
+    raise UserError(
+        f"folder {error.filename} cannot be searched for images: {error.strerror}"
+    ) from error
+
+
 def _is_wanted(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    """A pipe would be waited for; of links that lead nowhere it is told that they can't be read."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and not path.is_fifo()
+
+
+def _inside(folder: Path, skip: Path | None) -> Path | None:
+    """`skip` if it lies inside a folder; the output may as well lie around the input."""
+    return None if skip is None or folder.resolve().is_relative_to(skip) else skip
 
 
 def _is_below(path: Path, folder: Path | None) -> bool:

@@ -35,8 +35,9 @@ def merge_boxes(views: list[FoundBoxes], *, iou_threshold: float, most: int) -> 
         most: the most boxes to keep.
 
     Returns:
-        By descending score.
+        By descending score; boxes without an area are left out.
     """
+    views = [_with_area(view) for view in views]
     boxes, scores, classes = (torch.cat(column) for column in zip(*views, strict=True))
     if not len(boxes):
         return FoundBoxes(boxes, scores, classes)
@@ -54,3 +55,9 @@ def merge_boxes(views: list[FoundBoxes], *, iou_threshold: float, most: int) -> 
     mean = best.mean(dim=1)
     order = mean.argsort(descending=True, stable=True)[:most]
     return FoundBoxes(merged[order], mean[order], classes[kept][order])
+
+
+def _with_area(view: FoundBoxes) -> FoundBoxes:
+    """Other boxes overlap with nothing, not even with themselves, so that none would vote."""
+    has_area = (view.boxes[:, 2:] > view.boxes[:, :2]).all(dim=1)
+    return FoundBoxes(*(column[has_area] for column in view))

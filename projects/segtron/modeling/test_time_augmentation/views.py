@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from detectron2.data.transforms import ResizeShortestEdge
 from torch.nn import functional as F
+
+from segtron.data.resizing import shortest_edge_shape
 
 
 class View(NamedTuple):
@@ -80,7 +81,7 @@ def resize_shortest_edge(image: torch.Tensor, min_size: int, max_size: int) -> t
     size = tuple(image.shape[-2:])
     new_size = size
     if min_size > 0:
-        new_size = ResizeShortestEdge.get_output_shape(*size, min_size, max_size)
+        new_size = shortest_edge_shape(*size, min_size, max_size)
     if new_size == size:
         return image
     # What the mapper does with Pillow: it smooths where it shrinks.
