@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -46,6 +48,17 @@ def fresh_loggers() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+
+
+@pytest.fixture
+def no_parts_stay(monkeypatch) -> Iterator[None]:
+    """What `load_parts` imports is gone after the test."""
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name in set(sys.modules) - before:
+        if not hasattr(sys.modules[name], "__path__") and "." not in name:
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

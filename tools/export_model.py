@@ -13,6 +13,7 @@ from segtron import command_line
 from segtron.config import load_config
 from segtron.inference.export import FORMATS, DisagreementError, export_model, run_exported
 from segtron.modeling.checkpoint import choose_weights
+from segtron.parts import load_parts
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,6 +58,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Export what the command line names. Returns 1 where the file is not what the model is."""
     args = parse_args()
+    load_parts(args.parts)
     setup_logger(name="segtron")
     opts = [*args.opts, *(("MODEL.WEIGHTS", args.weights) if args.weights else ())]
     cfg = load_config(args.config_file, opts)

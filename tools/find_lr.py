@@ -14,6 +14,7 @@ from segtron.config import load_config
 from segtron.engine.lr_finder import find_learning_rate, plot_range_test
 from segtron.errors import UserError
 from segtron.files import refuse_overwriting, write_json
+from segtron.parts import load_parts
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,6 +59,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Test the range that the command line names."""
     args = parse_args()
+    load_parts(args.parts)
     if args.output.suffix.lower() != ".png":
         raise UserError(f"--output {args.output} is no picture; let its name end in .png")
     numbers = args.output.with_suffix(".json")

@@ -21,7 +21,6 @@ from segtron.inference import (
     find_sources,
     fingerprint,
     is_unfinished,
-    load_sink_file,
     model_metadata,
     predict_files,
     printable,
@@ -31,6 +30,7 @@ from segtron.inference import (
 from segtron.inference.tiling import DEFAULT_SIZE
 from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import choose_weights
+from segtron.parts import load_parts
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,15 +61,8 @@ def parse_args() -> argparse.Namespace:
         default="overlay",
         metavar="LIST",
         help="what to write, separated by commas: "
-        f"{', '.join(name for name, _ in SINKS)}, or a sink of your own (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--sink-file",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a Python file with sinks of your own; see docs/predicting.md",
+        f"{', '.join(name for name, _ in SINKS)}, or a sink of your own from --parts "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--score-threshold",
@@ -194,8 +187,7 @@ def main() -> None:
     # The small masks that stay of each tile would lie in the gaps that large arrays leave.
     if args.tile is None:
         keep_freed_memory()
-    for path in args.sink_file:
-        load_sink_file(path)
+    load_parts(args.parts)
     choice = FrameChoice(args.every, args.start, args.end, args.max_frames)
     sources = find_sources(args.input, skip=args.output, choice=choice, rate=args.frame_rate)
     opts = [*args.opts, *(("MODEL.WEIGHTS", args.weights) if args.weights else ())]
@@ -213,7 +205,7 @@ def main() -> None:
     predictor = Predictor(cfg, choose_weights(cfg, opts))
     description = describe_model(predictor.cfg) | {
         "--frame-rate": str(args.frame_rate),
-        "--sink-file": fingerprint([path.read_text("utf-8") for path in args.sink_file]),
+        "--parts": fingerprint([path.read_text("utf-8") for path in args.parts]),
     }
     predict, batch_size = predictor, args.batch_size
     if args.tile is not None:

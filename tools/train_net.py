@@ -51,7 +51,7 @@ def main() -> None:
     args = parse_args()
     launch(
         run_job,
-        (args.config_file, args.opts, args.resume, args.eval_only),
+        (args.config_file, args.opts, args.resume, args.eval_only, args.parts),
         num_processes=args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,

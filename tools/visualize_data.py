@@ -11,6 +11,7 @@ from detectron2.utils.logger import setup_logger
 
 from segtron import command_line
 from segtron.config import load_config
+from segtron.parts import load_parts
 from segtron.visualization.model_input import visualize_data
 
 
@@ -51,6 +52,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Draw what the command line names."""
     args = parse_args()
+    load_parts(args.parts)
     setup_logger(name="segtron")
     overview, *pictures = visualize_data(
         load_config(args.config_file, args.opts),

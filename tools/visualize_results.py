@@ -12,6 +12,7 @@ from detectron2.utils.logger import setup_logger
 from segtron import command_line
 from segtron.config import load_config
 from segtron.errors import UserError
+from segtron.parts import load_parts
 from segtron.visualization.report import REPORT_FILE, REPORT_FOLDER
 from segtron.visualization.results import last_scores, visualize_results
 
@@ -44,6 +45,7 @@ def parse_args() -> argparse.Namespace:
         metavar="T",
         help="lowest score of an instance that counts (default: TEST.DRAW_SCORE_THRESH)",
     )
+    command_line.add_parts(parser)
     return parser.parse_args()
 
 
@@ -54,6 +56,7 @@ def _number_or_all(text: str) -> int | None:
 def main() -> None:
     """Show the run that the command line names."""
     args = parse_args()
+    load_parts(args.parts)
     setup_logger(name="segtron")
     config = args.output_dir / "config.yaml"
     if not config.is_file():

@@ -17,7 +17,7 @@ INTERRUPTED_EXIT_CODE = 130  # 128 + SIGINT, as shells report it
 
 
 def config_parser(description: str, example: str) -> argparse.ArgumentParser:
-    """A parser with `--config-file FILE` and `KEY VALUE …`, for tools that work from a config.
+    """A parser with `--config-file`, `--parts` and `KEY VALUE …`, for tools that take a config.
 
     Parse with `parse_intermixed_args`, so that options may also follow the KEY VALUE pairs.
 
@@ -33,6 +33,7 @@ def config_parser(description: str, example: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--config-file", required=True, metavar="FILE", help="the config, a YAML file"
     )
+    add_parts(parser)
     parser.add_argument(
         "opts",
         nargs="*",
@@ -41,6 +42,19 @@ def config_parser(description: str, example: str) -> argparse.ArgumentParser:
         help="config keys to change, such as SOLVER.MAX_ITER 1000",
     )
     return parser
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """Add `--parts FILE`, for tools that may meet what a user has made; see `load_parts`."""
+    parser.add_argument(
+        "--parts",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file to import first, with data sets, heads, metrics, sinks of your own "
+        "(docs/extending.md); it may be given several times",
+    )
 
 
 def fraction(text: str) -> float:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from segtron.errors import UserError
-from segtron.inference import SINKS, Sink, load_sink_file
+from segtron.inference import SINKS, Sink
+from segtron.parts import load_parts
 
 from .fake_runs import make_images, run, run_and_stop
 
@@ -17,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "predicting.md"
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
+def registry(monkeypatch, no_parts_stay):
     """Sinks that a test registers are gone after it."""
     monkeypatch.setattr(SINKS, "_obj_map", dict(SINKS._obj_map))
 
@@ -35,7 +36,7 @@ def example(tmp_path):
 
 
 def test_the_example_counts(example, tmp_path):
-    load_sink_file(example)
+    load_parts([example])
     images = make_images(tmp_path / "in", 12, broken=(2,))
     run([images], tmp_path / "whole", save=("counts", "csv"))
     counts = json.loads((tmp_path / "whole" / "counts.json").read_text())
@@ -53,9 +54,10 @@ def test_the_example_counts(example, tmp_path):
 
 
 def test_names_are_given_once(example):
-    load_sink_file(example)
+    load_parts([example])
+    other = example.rename(example.with_name("other.py"))
     with pytest.raises(UserError, match="there is a sink 'counts' already; give CountSink another"):
-        load_sink_file(example)
+        load_parts([other])
 
 
 @pytest.mark.parametrize("name", ["", "a,b", "Tab\t", "ä", "1"])
@@ -63,33 +65,3 @@ def test_names_must_fit_the_command_line(name):
     kind = type("Odd", (Sink,), {"name": name, "needs": (), "write": print})
     with pytest.raises(UserError, match="the sink Odd has the name"):
         SINKS.register(kind)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("absent.py", None, "absent.py is no Python file"),
-        ("sink.txt", "", "sink.txt is no Python file"),
-        ("empty.py", "import json\n", "empty.py registers no sink; put @SINKS.register"),
-    ],
-)
-def test_files_without_a_sink_are_refused(tmp_path, name, content, message):
-    if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=message):
-        load_sink_file(tmp_path / name)
-
-
-def test_a_sink_with_dataclasses(tmp_path):
-    path = tmp_path / "with_dataclass.py"
-    path.write_text(
-        "from __future__ import annotations\n"
-        "from dataclasses import dataclass\n"
-        "from typing import ClassVar\n"
-        "from segtron.inference import SINKS, Sink\n"
-        "@dataclass\nclass Settings:\n    known: ClassVar[int] = 3\n"
-        "@SINKS.register()\nclass WithSettings(Sink):\n"
-        "    name = 'with_settings'\n    settings = Settings()\n"
-    )
-    load_sink_file(path)
-    assert SINKS.get("with_settings").settings.known == 3

@@ -1,4 +1,4 @@
-"""The example of docs/extending.md, as a user would have it: two files, run as a program."""
+"""The example of docs/extending.md, as a user would have it: a file that the tools are told."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from segtron.data.cityscapes import SEM_SEG_LABELS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "extending.md"
+TRAIN = ROOT / "tools" / "train_net.py"
+PARTS = ["--parts", "my_parts.py"]
+TWO = ["--num-gpus", "2"]  # processes
 FAST = [
     *("SOLVER.MAX_ITER", "1", "SOLVER.IMS_PER_BATCH", "2", "DATALOADER.NUM_WORKERS", "0"),
     *("MODEL.TIMM.PRETRAINED", "False", "MODEL.SEM_SEG_HEAD.NAME", "LinearHead"),
@@ -27,17 +30,28 @@ FAST = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    head, metric, data, script = blocks
+    head, metric, data = blocks
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_parts.py").write_text(head + metric + data)
-    (folder / "my_train.py").write_text(script)
     return folder
 
 
 def test_it_trains_and_scores(folder: Path, datasets: Path) -> None:
     config = ROOT / "configs" / "toytown" / "fcn_8s_lite0.yaml"
     run = subprocess.run(
-        [sys.executable, "my_train.py", "--config-file", config, *FAST, "OUTPUT_DIR", "out"],
+        [
+            sys.executable,
+            TRAIN,
+            "--parts",
+            "my_parts.py",
+            "--num-gpus",
+            "2",
+            "--config-file",
+            config,
+            *FAST,
+            "OUTPUT_DIR",
+            "out",
+        ],
         cwd=folder,
         env=os.environ | {"DETECTRON2_DATASETS": str(datasets)},
         capture_output=True,
@@ -66,7 +80,7 @@ def test_its_data_set_is_trained_on_and_scored(folder: Path) -> None:
         "plates_out",
     ]
     run = subprocess.run(
-        [sys.executable, "my_train.py", "--config-file", config, *keys],
+        [sys.executable, TRAIN, *PARTS, "--config-file", config, *keys],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -77,6 +91,12 @@ def test_its_data_set_is_trained_on_and_scored(folder: Path) -> None:
     assert trained["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 2
     scores = json.loads((folder / "plates_out" / "metrics.json").read_text().splitlines()[-1])
     assert "segm/AP-sign" in scores
+    report = [ROOT / "tools" / "visualize_results.py", "plates_out"]
+    for more, code in (([], 2), (PARTS, 0)):
+        shown = subprocess.run(
+            [sys.executable, *report, *more], cwd=folder, capture_output=True, text=True
+        )
+        assert shown.returncode == code, shown.stderr
 
 
 def error_of_saved_labels(output_dir: Path, root: Path) -> float:

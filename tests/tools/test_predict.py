@@ -129,7 +129,7 @@ def test_an_interrupt_says_how_to_go_on(tiny_run, tmp_path, run_here, monkeypatc
     assert "the same command with --resume goes on where this run was" in stderr
 
 
-def test_own_sinks_are_found(tiny_run, tmp_path, run_here, monkeypatch):
+def test_own_sinks_are_found(tiny_run, tmp_path, run_here, monkeypatch, no_parts_stay):
     monkeypatch.setattr(SINKS, "_obj_map", dict(SINKS._obj_map))
     (tmp_path / "own.py").write_text(
         "from segtron.inference import SINKS, Sink\n"
@@ -145,7 +145,7 @@ def test_own_sinks_are_found(tiny_run, tmp_path, run_here, monkeypatch):
     given = arguments(tiny_run, [tiny_run / "images"], tmp_path / "out")
     given[given.index("coco,csv")] = "own"
     assert_one_sentence(*run_here("predict.py", *given), ["--save 'own' is unknown; known are"])
-    code, stderr = run_here("predict.py", *given, "--sink-file", tmp_path / "own.py")
+    code, stderr = run_here("predict.py", *given, "--parts", tmp_path / "own.py")
     assert code == 0, stderr
     assert (tmp_path / "out" / "own.txt").read_text() == "[1, 2]"
 

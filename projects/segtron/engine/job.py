@@ -36,13 +36,20 @@ from segtron.modeling.checkpoint import (
     with_weights,
 )
 from segtron.modeling.device import resolve_device
+from segtron.parts import load_parts
 
 logger = logging.getLogger(__name__)
 
 _LOGGERS = ("fvcore", "detectron2", "segtron")
 
 
-def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool) -> None:
+def run_job(
+    config_file: str,
+    opts: Sequence[str],
+    resume: bool,
+    eval_only: bool,
+    parts: Sequence[Path] = (),
+) -> None:
     """Train and evaluate, or evaluate only, in this process of the job.
 
     Args:
@@ -50,12 +57,14 @@ def run_job(config_file: str, opts: Sequence[str], resume: bool, eval_only: bool
         opts: alternating config keys and values.
         resume: go on from OUTPUT_DIR's last checkpoint.
         eval_only: score, don't train.
+        parts: see `load_parts`; each process of a job has to import them.
 
     Raises:
         UserError: config, data, weights or OUTPUT_DIR are unfit. OUTPUT_DIR is then as it was.
     """
     if resume and eval_only:
         raise UserError("--resume goes on training and --eval-only does not train; choose one")
+    load_parts(parts)
     keep_freed_memory()
     _log_to_terminal()
     with leaving_on_notice(), _kept_log() as first_lines:

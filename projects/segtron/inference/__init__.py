@@ -4,7 +4,7 @@ from segtron.inference.folder import predict_files, refuse_existing
 from segtron.inference.prediction import Prediction, encoded_masks, mask_areas
 from segtron.inference.predictor import Predictor, category_ids, model_metadata
 from segtron.inference.run_folder import describe_model, fingerprint, is_unfinished
-from segtron.inference.sinks import SINKS, Sink, build_sinks, load_sink_file
+from segtron.inference.sinks import SINKS, Sink, build_sinks
 from segtron.inference.sources import (
     Camera,
     Frame,
@@ -43,7 +43,6 @@ __all__ = [
     "find_sources",
     "fingerprint",
     "is_unfinished",
-    "load_sink_file",
     "mask_areas",
     "model_metadata",
     "predict_files",

@@ -6,7 +6,6 @@ from segtron.inference.sinks.coco import CocoSink
 from segtron.inference.sinks.labels import LabelsSink
 from segtron.inference.sinks.overlay import OverlaySink
 from segtron.inference.sinks.panoptic import PanopticSink
-from segtron.inference.sinks.plugin import load_sink_file
 from segtron.inference.sinks.table import CsvSink
 from segtron.inference.sinks.video import VideoSink
 
@@ -21,5 +20,4 @@ __all__ = [
     "Sink",
     "VideoSink",
     "build_sinks",
-    "load_sink_file",
 ]
