@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ from segtron.data.coco_panoptic import load_coco_panoptic
 from segtron.data.sem_seg import IGNORED
 from segtron.data.toytown import make_toytown
 
+logger = logging.getLogger(__name__)
+
 
 def datasets_root() -> Path:
     """The folder that data sets lie in: $DETECTRON2_DATASETS, or `datasets`, as in Detectron2."""
@@ -34,6 +37,10 @@ def _load(
 ) -> list[dict[str, Any]]:
     root = datasets_root() / layout
     if layout == "toytown" and not root.exists():
+        logger.warning(
+            "toytown is drawn into %s, once (set DETECTRON2_DATASETS to a folder to have it there)",
+            root.resolve(),
+        )
         make_toytown(root)
     return load(root, split)
 
