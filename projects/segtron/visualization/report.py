@@ -93,7 +93,7 @@ def write_report(folder: Path, report: Report) -> Path:
         UserError: the folder is somebody else's, can't be written, or an image can't be read.
     """
     page = folder / REPORT_FILE
-    if folder.exists() and not page.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not is_report(folder) and not _is_empty(folder):
         raise UserError(f"{folder} is no report and would be overwritten; move it away")
     with replacing_folder(folder) as temporary:
         galleries = [
@@ -118,6 +118,15 @@ def write_report(folder: Path, report: Report) -> Path:
         # What is no text in a name becomes question marks.
         (temporary / REPORT_FILE).write_text(text, encoding="utf-8", errors="replace")
     return page
+
+
+def is_report(folder: Path) -> bool:
+    """Whether a folder is one that `write_report` has written."""
+    return (folder / REPORT_FILE).is_file()
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _write_gallery(gallery: Gallery, folder: Path) -> dict[str, Any]:
