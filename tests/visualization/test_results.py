@@ -82,14 +82,35 @@ def test_results_of_other_data_are_refused(run):
     cfg = load_config(run / "config.yaml")
     file = run / "inference" / "tiny" / "coco_instances_results.json"
     good = json.loads(file.read_text())
-    without_mask = {k: v for k, v in good[0].items() if k != "segmentation"}
-    for bad in (good[0] | {"image_id": 99}, good[0] | {"category_id": 1}, without_mask, 5):
-        file.write_text(json.dumps([good[0], bad]))
-        with pytest.raises(UserError, match=r"results\.json: entry 1 is no COCO result"):
+
+    def assert_refused(message, **fields):
+        file.write_text(json.dumps([good[0], good[0] | fields]))
+        with pytest.raises(UserError, match=rf"results\.json: entry 1.*{message}.*score the model"):
             visualize_results(cfg, run, number=5, min_score=0.5)
-    file.write_text("[{")
-    with pytest.raises(UserError, match="cannot be read"):
-        visualize_results(cfg, run, number=5, min_score=0.5)
+
+    mask = good[0]["segmentation"]
+    assert_refused("no image has the id 99", image_id=99)
+    assert_refused("no category has the id 1;", category_id=1)
+    for score in (float("inf"), float("nan"), "0.9"):
+        assert_refused("score", score=score)
+    # pycocotools would ask for 40 GB, or write beyond what it has.
+    assert_refused(r"has the size \[200000, 200000\]", segmentation=mask | {"size": [200000] * 2})
+    assert_refused(r"has the size \[96, 64\]", segmentation=mask | {"size": [96, 64]})
+    assert_refused("do not add up", segmentation=mask | {"counts": mask["counts"] + "99999"})
+    assert_refused("do not add up", segmentation={"size": [64, 96]})
+    for segmentation in ([[0, 0, 9, 0, 9, 9]], "b03", None):
+        assert_refused("'segmentation'", segmentation=segmentation)
+    without_masks = [{k: v for k, v in good[0].items() if k != "segmentation"}]
+    for content, message in (
+        (json.dumps(without_masks), r"results\.json has boxes and no masks"),
+        (json.dumps([good[0], *without_masks]), "entry 1 has no 'segmentation'"),
+        (json.dumps([5]), "entry 0 is not an object"),
+        ("{}", "is no COCO results"),
+        ("[{", r"results\.json is not valid JSON"),
+    ):
+        file.write_text(content)
+        with pytest.raises(UserError, match=message):
+            visualize_results(cfg, run, number=5, min_score=0.5)
     file.unlink()
     with pytest.raises(UserError, match="score the model first"):
         visualize_results(cfg, run, number=5, min_score=0.5)
