@@ -233,7 +233,7 @@ def test_names_are_text(browser: Browser, page: Path) -> None:
     browser.open(page, "#images")
     browser.run("showGallery(1)")
     browser.wait_for(f"document.querySelectorAll('#grid .card').length === {len(HOSTILE)}")
-    shown = browser.run("[...document.querySelectorAll('#grid .name bdi')].map(n => n.textContent)")
+    shown = browser.run("[...document.querySelectorAll('#grid .name')].map(n => n.textContent)")
     assert shown == list(HOSTILE)
     options = browser.run("[...$('category').options].map(option => option.textContent)")
     assert options == ["all classes", *CLASSES]
@@ -317,6 +317,22 @@ def test_images_are_filtered(browser: Browser, page: Path) -> None:
     browser.press("c")
     assert names(browser) == "fcbade"
     assert browser.run("$('count').textContent") == "6 of 6 images"
+
+
+def test_folders_tell_images_of_one_name_apart(browser: Browser, tmp_path: Path) -> None:
+    deep = f"{'a folder with a long name/' * 9}000002.png"
+    paths = ("seq1/000001.png", "seq2/000001.png", deep)
+    report = Report("folders", {}, [], [], {}, [gallery(paths)])
+    browser.open(write_report(tmp_path / "report", report), "#images")
+    browser.run("$('query').oninput({target: {value: 'Seq2'}})")
+    assert browser.run(NAMES) == ["seq2/000001.png"]
+    browser.press("c")
+    # Where there is no room for all of it, the file's own name stays.
+    room = "(([folder, name]) => [folder, name].map(n => n.scrollWidth > n.clientWidth))"
+    assert browser.run(f"{room}(cards.get(2).querySelectorAll('.name bdi'))") == [True, False]
+    browser.run("openViewer(2)")
+    assert browser.run("$('image-name').textContent") == deep
+    assert browser.run(f"{room}($('image-name').children)") == [True, False]
 
 
 def test_layers_are_switched(browser: Browser, page: Path) -> None:

@@ -34,6 +34,11 @@ def result(image_id, category_id, mask, score=0.9):
     }
 
 
+def page_content(run):
+    text = (run / "report" / "report.html").read_text(encoding="utf-8")
+    return json.loads(text.partition('id="content">')[2].partition("</script>")[0])
+
+
 @pytest.fixture
 def run(tiny_run, tmp_path):
     """A scored run: a.png half found, b.png found, and a prediction in its crowd."""
@@ -115,6 +120,19 @@ def test_results_of_other_data_are_refused(run):
     with pytest.raises(UserError, match="score the model first"):
         visualize_results(cfg, run, number=5, min_score=0.5)
     assert not (run / "visualizations").exists()
+
+
+def test_images_go_by_their_paths_below_the_folder_that_they_share(run):
+    content = json.loads((run / "annotations.json").read_text())
+    for image, name in zip(content["images"], ("seq1/1.png", "seq2/1.png"), strict=True):
+        (run / "images" / name).parent.mkdir()
+        (run / "images" / image["file_name"]).rename(run / "images" / name)
+        image["file_name"] = name
+    (run / "annotations.json").write_text(json.dumps(content))
+    cfg = load_config(run / "config.yaml")
+    visualize_results(cfg, run, number=None, min_score=0.5)
+    images = page_content(run)["galleries"][0]["images"]
+    assert [image["name"] for image in images] == ["seq1/1.png", "seq2/1.png"]
 
 
 def test_found_missed_invented_and_confused_have_their_colours():

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtron.errors import UserError
+from segtron.errors import UnreadableFileError, UserError
 from segtron.files import replacing_folder
 from segtron.visualization.pages import render_page
 from segtron.visualization.report_layers import FATES, ImageLayers
 from segtron.visualization.report_pictures import hex_color, write_images
+
+logger = logging.getLogger(__name__)
 
 REPORT_FOLDER = "report"
 REPORT_FILE = "report.html"
@@ -27,7 +30,7 @@ class GalleryImage:
 
     Attributes:
         name: for people; any characters.
-        read: reads and outlines it.
+        read: reads and outlines it; raises UnreadableFileError if a file of it is broken.
     """
 
     name: str
@@ -90,7 +93,8 @@ def write_report(folder: Path, report: Report) -> Path:
         The page.
 
     Raises:
-        UserError: the folder is somebody else's, can't be written, or an image can't be read.
+        UserError: the folder is somebody else's or can't be written, or no image of a gallery can
+            be read. If some can't, a warning tells which, and the others are shown.
     """
     page = folder / REPORT_FILE
     if folder.exists() and not is_report(folder) and not _is_empty(folder):
@@ -131,7 +135,16 @@ def _is_empty(folder: Path) -> bool:
 
 def _write_gallery(gallery: Gallery, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
-    described = write_images([image.read for image in gallery.images], folder)
+    images, failure = [], None
+    written = write_images([image.read for image in gallery.images], folder)
+    for image, facts in zip(gallery.images, written, strict=True):
+        if isinstance(facts, UnreadableFileError):
+            failure = facts
+            logger.warning("%s is left out of the report: %s", image.name, facts)
+        else:
+            images.append({"name": image.name} | facts)
+    if failure and not images:
+        raise failure
     return {
         "folder": f"{PICTURES_FOLDER}/{folder.name}",
         "data_set": gallery.data_set,
@@ -139,10 +152,7 @@ def _write_gallery(gallery: Gallery, folder: Path) -> dict[str, Any]:
         "classes": list(gallery.classes),
         "min_score": gallery.min_score,
         "total": gallery.total,
-        "images": [
-            {"name": image.name} | facts
-            for image, facts in zip(gallery.images, described, strict=True)
-        ],
+        "images": images,
     }
 
 

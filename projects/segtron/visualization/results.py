@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +231,8 @@ def _gallery(
     name: str, kind: str, ranked: Sequence[ImageResult], number: int | None, min_score: float
 ) -> Gallery:
     of_kind = KINDS[kind]
+    files = [os.path.abspath(result.record["file_name"]) for result in ranked]
+    folder = os.path.commonpath([os.path.dirname(file) for file in files])
     return Gallery(
         data_set=name,
         kind=kind,
@@ -237,8 +240,8 @@ def _gallery(
         min_score=min_score if of_kind.has_min_score else None,
         total=len(ranked),
         images=[
-            GalleryImage(Path(result.record["file_name"]).name, result.layers)
-            for result in ranked[:number]
+            GalleryImage(Path(os.path.relpath(file, folder)).as_posix(), result.layers)
+            for file, result in list(zip(files, ranked, strict=True))[:number]
         ],
     )
 
