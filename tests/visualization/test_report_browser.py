@@ -340,8 +340,11 @@ def test_layers_are_switched(browser: Browser, page: Path) -> None:
     browser.wait_for("view.outlines !== null")
     errors = ["errors missed", "errors missed", "errors found"]
     assert shapes(browser) == errors
+    browser.run("window.picture = document.querySelector('#stage image')")
     browser.press("p")
     assert shapes(browser) == ["prediction found", *errors]
+    # The picture stays, and needn't be decoded again.
+    assert browser.run("window.picture === document.querySelector('#stage image')")
     browser.press("e", "g", "p")
     assert shapes(browser) == ["ground_truth missed", "ground_truth missed", "ground_truth found"]
     boxes = "[...document.querySelectorAll('#toolbar [data-layer]')].map(box => box.checked)"
