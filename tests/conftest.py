@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,6 +48,17 @@ def fresh_loggers() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+
+
+@pytest.fixture(scope="session")
+def report_content() -> Callable[[Path], dict[str, Any]]:
+    """Reads what the report of a run shows."""
+
+    def read(run: Path) -> dict[str, Any]:
+        text = (run / "report" / "report.html").read_text(encoding="utf-8")
+        return json.loads(text.partition('id="content">')[2].partition("</script>")[0])
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segtron.visualization.fates import FATES
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
-from segtron.visualization.report_layers import FATES, ImageLayers, Region, count_regions
+from segtron.visualization.report_layers import ImageLayers, Region, count_regions
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, PROGRAMS)), None)

@@ -33,7 +33,7 @@ _RUN_FILES = (
     "mlflow_run.json",
     "run.json",
     "run*.patch",
-    "visualizations",
+    "visualizations",  # in runs from before there was a report
 )
 
 

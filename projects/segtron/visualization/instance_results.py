@@ -18,8 +18,6 @@ from segtron.errors import UserError
 from segtron.evaluation.coco_files import check_coco_results
 from segtron.evaluation.image_quality import InstanceMatch, match_instances
 from segtron.evaluation.masks import as_rle
-from segtron.visualization.comparison import Comparison
-from segtron.visualization.instance_comparison import draw_instance_comparison
 from segtron.visualization.report_instance_layers import instance_layers
 from segtron.visualization.report_layers import ImageLayers
 
@@ -49,17 +47,9 @@ class InstanceResult:
         """See `InstanceMatch`."""
         return self.match.quality
 
-    def draw(self) -> Comparison:
-        """See `draw_instance_comparison`."""
-        return draw_instance_comparison(*self._sides())
-
     def layers(self) -> ImageLayers:
         """See `instance_layers`."""
-        return instance_layers(*self._sides())
-
-    def _sides(self) -> tuple[Any, ...]:
-        """What both of them take."""
-        return (
+        return instance_layers(
             read_image(self.record["file_name"], "RGB"),
             self.record["annotations"],
             self.predictions,

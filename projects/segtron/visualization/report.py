@@ -12,8 +12,9 @@ from typing import Any
 
 from segtron.errors import UnreadableFileError, UserError
 from segtron.files import replacing_folder
+from segtron.visualization.fates import FATES
 from segtron.visualization.pages import render_page
-from segtron.visualization.report_layers import FATES, ImageLayers
+from segtron.visualization.report_layers import ImageLayers
 from segtron.visualization.report_pictures import hex_color, write_images
 
 logger = logging.getLogger(__name__)
