@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,6 +60,17 @@ def no_parts_stay(monkeypatch) -> Iterator[None]:
     for name in set(sys.modules) - before:
         if not hasattr(sys.modules[name], "__path__") and "." not in name:
             del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def report_content() -> Callable[[Path], dict[str, Any]]:
+    """Reads what the report of a run shows."""
+
+    def read(run: Path) -> dict[str, Any]:
+        text = (run / "report" / "report.html").read_text(encoding="utf-8")
+        return json.loads(text.partition('id="content">')[2].partition("</script>")[0])
+
+    return read
 
 
 @pytest.fixture(scope="session")

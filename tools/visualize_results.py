@@ -13,8 +13,8 @@ from segtron import command_line
 from segtron.config import load_config
 from segtron.errors import UserError
 from segtron.parts import load_parts
-from segtron.visualization.report import REPORT_FILE, REPORT_FOLDER
-from segtron.visualization.results import last_scores, visualize_results
+from segtron.visualization.report_scores import last_scores
+from segtron.visualization.results import visualize_results
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,8 +29,7 @@ def parse_args() -> argparse.Namespace:
         "output_dir",
         type=Path,
         metavar="OUTPUT_DIR",
-        help="of a run that was scored; the page goes to its folder report, sheets of the worst "
-        "images to its folder visualizations",
+        help="of a run that was scored; the page goes to its folder report",
     )
     parser.add_argument(
         "--number",
@@ -65,7 +64,7 @@ def main() -> None:
         )
     cfg = load_config(config)
     threshold = args.score_threshold
-    folders = visualize_results(
+    page = visualize_results(
         cfg,
         args.output_dir,
         number=args.number,
@@ -73,9 +72,7 @@ def main() -> None:
     )
     for score in last_scores(args.output_dir / "metrics.json"):
         print(score)
-    for folder in folders:
-        print(f"sheets of the worst images are in {folder}")
-    print(f"open {args.output_dir / REPORT_FOLDER / REPORT_FILE} in a browser")
+    print(f"open {page} in a browser")
 
 
 if __name__ == "__main__":

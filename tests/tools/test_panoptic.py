@@ -176,7 +176,7 @@ def test_scoring_again_saves_segments_only_when_asked(
 
 def test_resuming_goes_on(toytown: None, trained: Path, tmp_path: Path, run_here: Any) -> None:
     run = tmp_path / "run"
-    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("inference", "visualizations"))
+    shutil.copytree(trained, run, ignore=shutil.ignore_patterns("inference", "report"))
     # Without a test set: what is scored is tested above.
     keys = ["SOLVER.MAX_ITER", 32, "DATASETS.TEST", "()", "OUTPUT_DIR", run]
     code, stderr = run_here("train_net.py", "--config-file", run / "config.yaml", "--resume", *keys)
@@ -190,17 +190,17 @@ def test_resuming_goes_on(toytown: None, trained: Path, tmp_path: Path, run_here
 
 
 def test_results_are_shown_beside_the_ground_truth(
-    toytown: None, trained: Path, run_here: Any
+    toytown: None, trained: Path, run_here: Any, report_content: Any
 ) -> None:
     code, stderr = run_here("visualize_results.py", trained, "--number", 2)
     assert code == 0, stderr
-    folder = trained / "visualizations" / VAL / "panoptic"
-    sheets = sorted(folder.glob("00[12]_*.png"))
-    assert len(sheets) == 2
-    page = (trained / "report" / "report.html").read_text()
-    assert f'"PQ":{round(last_metrics(trained)["panoptic_seg/PQ"], 3)}' in page
-    qualities = [float(sheet.name.split("_q")[1][:4]) for sheet in sheets]
-    assert qualities == sorted(qualities)
+    content = report_content(trained)
+    pq = next(task["overall"]["PQ"] for task in content["scores"] if "PQ" in task["overall"])
+    assert pq == round(last_metrics(trained)["panoptic_seg/PQ"], 3)
+    gallery = next(gallery for gallery in content["galleries"] if gallery["kind"] == "panoptic")
+    assert gallery["data_set"] == VAL
+    qualities = [image["numbers"]["PQ"] for image in gallery["images"]]
+    assert len(qualities) == 2 and qualities == sorted(qualities)
 
 
 @pytest.mark.parametrize("source", ["model", "annotation"])

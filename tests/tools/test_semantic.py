@@ -70,13 +70,14 @@ def test_a_training_leaves_its_results(trained: Path) -> None:
 
 
 def test_results_are_shown_beside_the_ground_truth(
-    toytown: None, trained: Path, run_here: Any
+    toytown: None, trained: Path, run_here: Any, report_content: Any
 ) -> None:
     code, stderr = run_here("visualize_results.py", trained, "--number", 2)
     assert code == 0, stderr
-    folder = trained / "visualizations" / "toytown_sem_seg_val"
-    assert len(list(folder.glob("00[12]_*.png"))) == 2
-    assert (folder / "overview.png").stat().st_size > 0
+    (gallery,) = report_content(trained)["galleries"]
+    assert (gallery["data_set"], gallery["total"]) == ("toytown_sem_seg_val", 4)
+    qualities = [image["numbers"]["mean IoU"] for image in gallery["images"]]
+    assert len(qualities) == 2 and qualities == sorted(qualities)
 
 
 def test_scoring_again_in_windows_and_scales(

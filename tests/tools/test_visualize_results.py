@@ -31,28 +31,20 @@ def scored_run(tiny_run: Path, tmp_path: Path) -> Path:
     return run
 
 
-def content_of(run: Path) -> dict[str, Any]:
-    text = (run / "report" / "report.html").read_text(encoding="utf-8")
-    return json.loads(text.partition('id="content">')[2].partition("</script>")[0])
+def test_a_page_is_written(
+    scored_run: Path, run_here: Runner, report_content: Callable[[Path], Any]
+) -> None:
+    def qualities(*options: str) -> list[float]:
+        code, stderr = run_here("visualize_results.py", scored_run, *options)
+        assert code == 0, stderr
+        (gallery,) = report_content(scored_run)["galleries"]
+        return [image["numbers"]["quality"] for image in gallery["images"]]
 
-
-def qualities(run: Path) -> list[float]:
-    (gallery,) = content_of(run)["galleries"]
-    return [image["numbers"]["quality"] for image in gallery["images"]]
-
-
-def test_a_page_is_written(scored_run: Path, run_here: Runner) -> None:
-    code, stderr = run_here("visualize_results.py", scored_run, "--score-threshold", "0.3")
-    assert code == 0, stderr
-    assert qualities(scored_run) == [0, 1]
-    assert content_of(scored_run)["galleries"][0]["min_score"] == 0.3
+    assert qualities("--score-threshold", "0.3") == [0, 1]
+    assert report_content(scored_run)["galleries"][0]["min_score"] == 0.3
     # By the config's threshold of 0.5, nothing is found.
-    code, stderr = run_here("visualize_results.py", scored_run, "--number", "all")
-    assert code == 0, stderr
-    assert qualities(scored_run) == [0, 0]
-    code, stderr = run_here("visualize_results.py", scored_run, "--number", "1")
-    assert code == 0, stderr
-    assert len(qualities(scored_run)) == 1
+    assert qualities("--number", "all") == [0, 0]
+    assert len(qualities("--number", "1")) == 1
 
 
 @pytest.mark.parametrize("number", ["0", "-3", "some"])

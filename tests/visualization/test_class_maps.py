@@ -115,7 +115,6 @@ def test_paint_has_colours_borders_and_nothing_elsewhere(scale):
         {0: (1.0, 0.0, 0.2), 4: (0.0, 0.4, 0.0)},
         opacity=0.6,
         border_width=2,
-        border_color=(0.0, 0.0, 1.0),
     )
     assert picture.shape == (*size, 4)
 
@@ -125,7 +124,7 @@ def test_paint_has_colours_borders_and_nothing_elsewhere(scale):
     assert at(10) == [255, 0, 51, 153]
     assert at(30) == [0, 102, 0, 153]
     assert at(50)[3] == 0
-    border = [0, 0, 255, round(255 * BORDER_OPACITY)]
+    border = [255, 255, 255, round(255 * BORDER_OPACITY)]
     for x in (20, 40):
         near = picture[size[0] // 2, int(x * scale) - 2 : int(x * scale) + 2]
         assert border in near.tolist()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from segtron.config import load_config
-from segtron.errors import UserError
+from segtron.errors import UnreadableFileError, UserError
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
 from segtron.visualization.report_layers import ImageLayers
 from segtron.visualization.results import visualize_results
@@ -120,11 +121,28 @@ def test_somebody_else_s_folder_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_an_image_that_cannot_be_read_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> ImageLayers:
+        raise UnreadableFileError("b.png is broken; replace it")
+
+    good = gallery("a.png", "c.png")
+    first, last = good.images
+    images = [first, GalleryImage("seq/b.png", fail), last]
+    page = write_report(tmp_path / "report", report(replace(good, images=images)))
+    assert "seq/b.png is left out of the report: b.png is broken" in caplog.text
+    shown = Page(page).content["galleries"][0]["images"]
+    assert [image["name"] for image in shown] == ["a.png", "c.png"]
+    for image in shown:
+        assert (page.parent / "pictures" / "1" / f"{image['stem']}.thumbnail.jpg").is_file()
+
+
 def test_a_failure_leaves_the_older_report(tmp_path: Path) -> None:
     page = write_report(tmp_path / "report", report(title="older"))
 
     def fail() -> ImageLayers:
-        raise UserError("a.png is broken; replace it")
+        raise UnreadableFileError("a.png is broken; replace it")
 
     broken = Gallery("set", "panoptic", [], None, 1, [GalleryImage("a.png", fail)])
     with pytest.raises(UserError, match="broken"):

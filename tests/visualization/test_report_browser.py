@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from segtron.visualization.fates import FATES
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
-from segtron.visualization.report_layers import FATES, ImageLayers, Region, count_regions
+from segtron.visualization.report_layers import ImageLayers, Region, count_regions
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -187,6 +188,7 @@ def gallery(names: tuple[str, ...], data_set: str = "plain") -> Gallery:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores = {"task": ATTACK, "protocol": ATTACK, "overall": {"AP": 41.5, ATTACK: None}}
     scores["classes"] = {ATTACK: {"AP": 10.0}, "best": {"AP": 90.0}, "none": {"AP": None}}
+    scores["classes"] |= {"low": {"AP": 5.0, "AP50": 70.0}}
     curve = {"title": ATTACK, "lines": [{"name": ATTACK, "points": [[1, 2.0], [2, 3.0]]}]}
     best = {"F1": 50.0, "precision": 60.0, "recall": 40.0, "score": 0.5}
     analysis = {
@@ -194,7 +196,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "precision_recall": [
             {
                 "title": ATTACK,
-                "lines": [{"name": ATTACK, "points": [[0, 100.0], [60, 50.0]], "best": best}],
+                "lines": [
+                    {"name": ATTACK, "points": [[0, 100.0], [60, 50.0]], "best": best},
+                    {"name": "never found", "points": [], "best": best},
+                ],
             }
         ],
         "error_types": [{"title": ATTACK, "AP50": 50.0, "rows": [["missed", 12.5, 7]]}],
@@ -229,7 +234,7 @@ def test_names_are_text(browser: Browser, page: Path) -> None:
     browser.open(page, "#images")
     browser.run("showGallery(1)")
     browser.wait_for(f"document.querySelectorAll('#grid .card').length === {len(HOSTILE)}")
-    shown = browser.run("[...document.querySelectorAll('#grid .name bdi')].map(n => n.textContent)")
+    shown = browser.run("[...document.querySelectorAll('#grid .name')].map(n => n.textContent)")
     assert shown == list(HOSTILE)
     options = browser.run("[...$('category').options].map(option => option.textContent)")
     assert options == ["all classes", *CLASSES]
@@ -315,13 +320,32 @@ def test_images_are_filtered(browser: Browser, page: Path) -> None:
     assert browser.run("$('count').textContent") == "6 of 6 images"
 
 
+def test_folders_tell_images_of_one_name_apart(browser: Browser, tmp_path: Path) -> None:
+    deep = f"{'a folder with a long name/' * 9}000002.png"
+    paths = ("seq1/000001.png", "seq2/000001.png", deep)
+    report = Report("folders", {}, [], [], {}, [gallery(paths)])
+    browser.open(write_report(tmp_path / "report", report), "#images")
+    browser.run("$('query').oninput({target: {value: 'Seq2'}})")
+    assert browser.run(NAMES) == ["seq2/000001.png"]
+    browser.press("c")
+    # Where there is no room for all of it, the file's own name stays.
+    room = "(([folder, name]) => [folder, name].map(n => n.scrollWidth > n.clientWidth))"
+    assert browser.run(f"{room}(cards.get(2).querySelectorAll('.name bdi'))") == [True, False]
+    browser.run("openViewer(2)")
+    assert browser.run("$('image-name').textContent") == deep
+    assert browser.run(f"{room}($('image-name').children)") == [True, False]
+
+
 def test_layers_are_switched(browser: Browser, page: Path) -> None:
     browser.open(page, "#image/1/2")
     browser.wait_for("view.outlines !== null")
     errors = ["errors missed", "errors missed", "errors found"]
     assert shapes(browser) == errors
+    browser.run("window.picture = document.querySelector('#stage image')")
     browser.press("p")
     assert shapes(browser) == ["prediction found", *errors]
+    # The picture stays, and needn't be decoded again.
+    assert browser.run("window.picture === document.querySelector('#stage image')")
     browser.press("e", "g", "p")
     assert shapes(browser) == ["ground_truth missed", "ground_truth missed", "ground_truth found"]
     boxes = "[...document.querySelectorAll('#toolbar [data-layer]')].map(box => box.checked)"
@@ -410,14 +434,64 @@ def test_the_wheel_zooms_at_the_pointer_and_all_panes_together(
 def test_classes_are_sorted_by_their_bars(browser: Browser, page: Path) -> None:
     browser.open(page)
     rows = "[...document.querySelectorAll('.classes tbody th')].map(row => row.textContent)"
-    assert browser.run(rows) == [ATTACK, "best", "none"]
+    assert browser.run(rows) == ["low", ATTACK, "best", "none"]
     browser.run("document.querySelectorAll('.classes thead button')[1].click()")
-    assert browser.run(rows) == ["best", ATTACK, "none"]
-    lengths = "[...document.querySelectorAll('.classes .length')].map(bar => bar.style.width)"
-    assert browser.run(lengths) == ["90%", "10%", "0%"]
+    assert browser.run(rows) == ["best", ATTACK, "low", "none"]
+    lengths = "[...document.querySelectorAll('.classes td:nth-child(2) .length')]"
+    assert browser.run(f"{lengths}.map(bar => bar.style.width)") == ["90%", "10%", "5%", "0%"]
+    # Of AP50 three classes say nothing.
+    for _ in range(2):
+        browser.run("document.querySelectorAll('.classes thead button')[2].click()")
+        assert browser.run(rows)[0] == "low"
     # A curve, precision and recall, error types, sizes, the confusion matrix.
     assert browser.run("document.querySelectorAll('#charts figure').length") == 5
     assert browser.run("window.hacked === undefined")
+
+
+def told_at(browser: Browser, chart: int) -> str:
+    """What is told below the pointer, amid a chart."""
+    browser.run(
+        f"(() => {{ const chart = document.querySelectorAll('#charts svg')[{chart}];"
+        "const {left, width} = chart.getBoundingClientRect();"
+        "chart.dispatchEvent(new PointerEvent('pointermove', {clientX: left + width / 2})); })()"
+    )
+    return browser.run("$('tip').textContent")
+
+
+def test_a_class_that_was_never_found_has_no_points(browser: Browser, page: Path) -> None:
+    browser.complaints.clear()
+    browser.open(page)
+    assert "never found" in browser.run("document.querySelectorAll('#charts figure')[1].innerText")
+    assert told_at(browser, 1) == f"recall, % 46{ATTACK} 50"
+    assert browser.complaints == []
+
+
+def test_charts_take_more_points_than_a_function_takes_arguments(
+    browser: Browser, tmp_path: Path
+) -> None:
+    points = [[i, i % 7 + 1.0] for i in range(200_000)]
+    curves = [
+        {"title": title, "lines": [{"name": "class", "points": points}]}
+        for title in ("Losses", "Mean IoU")
+    ]
+    report = Report("many", {}, [], curves, {}, [gallery(("a",))])
+    browser.complaints.clear()
+    browser.open(write_report(tmp_path / "report", report))
+    assert "NaN" not in browser.run("$('charts').innerHTML")
+    assert told_at(browser, 1).startswith("iteration ")
+    assert browser.complaints == []
+
+
+def test_a_part_that_fails_does_not_take_the_others_along(browser: Browser, tmp_path: Path) -> None:
+    curves = [{"title": "not as described", "lines": [{"name": "a", "points": []}]}]
+    report = Report("broken", {}, [], curves, {}, [gallery(("a", "b"))])
+    browser.complaints.clear()
+    browser.open(write_report(tmp_path / "report", report), "#image/1/2")
+    assert browser.run("[$('viewer').open, $('image-name').textContent]") == [True, "b"]
+    browser.press("ArrowLeft")
+    assert browser.run("$('image-name').textContent") == "a"
+    assert len(browser.complaints) == 1
+    browser.complaints.clear()
 
 
 @pytest.mark.parametrize("width", [320, 390, 1200])

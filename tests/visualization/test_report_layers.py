@@ -12,9 +12,10 @@ from detectron2.data.catalog import Metadata
 from segtron.config import load_config
 from segtron.evaluation.image_quality import match_instances
 from segtron.evaluation.masks import encode_mask
+from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.panoptic_results import load_panoptic_results
 from segtron.visualization.report_instance_layers import instance_layers
-from segtron.visualization.report_layers import FATES, NOT_SCORED, Tally, map_outlines
+from segtron.visualization.report_layers import Tally, map_outlines
 from segtron.visualization.report_semantic_layers import semantic_layers
 from segtron.visualization.semantic_results import load_semantic_results
 
@@ -170,6 +171,8 @@ def test_each_segment_has_its_fate(panoptic_run: Path) -> None:
         ("poor mask", car, None, (76, 12, 82, 28)),
         ("wrong class", bus, car, (52, 12, 68, 28)),
     ]
+    colors = {r.fate: r.color for r in layers.errors if r.fate != NOT_SCORED}
+    assert colors == FATES
     poor = next(r for r in layers.errors if r.fate == "poor mask")
     assert poor.iou == pytest.approx(6 / 16) and poor.score == 0.7
     assert layers.numbers == {

@@ -11,6 +11,7 @@ from segtron.visualization.report_scores import (
     describe_curves,
     describe_run,
     describe_scores,
+    last_scores,
 )
 
 
@@ -104,3 +105,27 @@ def test_the_run_says_where_it_comes_from(tmp_path: Path) -> None:
 def test_a_strange_run_file_is_left_out(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     assert describe_run(tmp_path) == {"folder": str(tmp_path)}
+
+
+def test_last_scores_name_their_protocol(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.json"
+    assert last_scores(metrics) == []
+    metrics.write_text(
+        '{"iteration": 1, "segm/AP": 10.0}\n'
+        '{"iteration": 2, "segm/AP": 36.21, "a/cityscapes_segm/AP": 30.0, "segm/AP50": 60.0, '
+        '"sem_seg/mIoU": 71.16, "sem_seg/IoU-AP": 1, "cityscapes_sem_seg/IoU": 70.0, '
+        '"cityscapes_sem_seg/iIoU": 50.0}\n'
+        '{"iteration": 2, "total_loss": 1.0}\n'
+    )
+    assert last_scores(metrics) == [
+        "segm/AP 36.2 by COCO's protocol",
+        "a/cityscapes_segm/AP 30.0 by Cityscapes' protocol",
+        "sem_seg/mIoU 71.2 by Detectron2's rules",
+        "cityscapes_sem_seg/IoU 70.0 by Cityscapes' protocol",
+    ]
+
+
+def test_last_scores_pass_over_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text('{"segm/AP": 3.25}\n{"segm/AP": 5')
+    assert last_scores(path) == ["segm/AP 3.2 by COCO's protocol"]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from segtron.errors import UserError
 from segtron.visualization.curves import CHARTS
+from segtron.visualization.report import REPORT_FOLDER, is_report
 
 logger = logging.getLogger(__name__)
 
-# What a run writes, as patterns below OUTPUT_DIR. Whatever else lies there is not touched.
+# What a run writes, as patterns below OUTPUT_DIR. Beside these it owns its report; whatever else
+# lies there is not touched.
 _RUN_FILES = (
     "*.pth",
     "last_checkpoint",
@@ -31,7 +33,7 @@ _RUN_FILES = (
     "mlflow_run.json",
     "run.json",
     "run*.patch",
-    "visualizations",
+    "visualizations",  # in runs from before there was a report
 )
 
 
@@ -92,4 +94,7 @@ def _move_run(source: Path, target: Path) -> Path:
     for pattern in _RUN_FILES:
         for path in list(source.glob(pattern)):
             path.rename(target / path.name)
+    # Not a folder of that name that is somebody's own.
+    if is_report(source / REPORT_FOLDER):
+        (source / REPORT_FOLDER).rename(target / REPORT_FOLDER)
     return target

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,12 @@ def score_coco_results(
             and there are no masks.
     """
     ground_truth = _read_ground_truth(gt_json)
-    results, tasks = _read_results(results_json, ground_truth)
+    results, tasks = check_coco_results(
+        read_json(results_json, "results"),
+        results_json,
+        _sizes(ground_truth.images),
+        set(ground_truth.category_ids),
+    )
     metric = CocoInstanceMetric()
     for image in ground_truth.images:
         of_image = results.get(image["id"], [])
@@ -152,15 +157,28 @@ def _sizes(images: list[dict[str, Any]]) -> dict[Any, tuple[int, int]]:
     return {image["id"]: (image["height"], image["width"]) for image in images}
 
 
-def _read_results(
-    json_file: Path, ground_truth: CocoGroundTruth
+def check_coco_results(
+    results: Any,
+    json_file: Path,
+    sizes: Mapping[Any, tuple[int, int]],
+    category_ids: Collection[int],
 ) -> tuple[dict[Any, list[dict[str, Any]]], list[Task]]:
-    """Read and check results.
+    """Make sure that results can be used: pycocotools reads and writes beyond a mask that is none.
+
+    Args:
+        results: what the file holds.
+        json_file: where they are from.
+        sizes: of the images, id -> height and width.
+        category_ids: what they may be of.
 
     Returns:
         Image id -> its results, with masks as compressed RLE; and what can be scored.
+
+    Raises:
+        UserError: it is no list of results, or one is of no image or category, isn't well-formed,
+            has a mask of another size than its image, or a score that is not finite: names the
+            entry.
     """
-    results = read_json(json_file, "results")
     if not isinstance(results, list):
         raise UserError(
             f"{json_file} is no COCO results: it holds a JSON {type(results).__name__}, not a list"
@@ -169,8 +187,6 @@ def _read_results(
         check_fields(result, _RESULT, f"{json_file}: entry {number}", "COCO")
     tasks = _tasks(results, json_file)
     fields = dict(_FIELD_OF[task] for task in tasks)
-    sizes = _sizes(ground_truth.images)
-    categories = set(ground_truth.category_ids)
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for number, result in enumerate(results):
         where = f"{json_file}: entry {number}"
@@ -181,7 +197,7 @@ def _read_results(
                     f"{where}: {name!r} is {str(result[name])[:40]}, which is no number"
                 )
         kept = {name: result[name] for name in (*_RESULT, *fields, "box_score") if name in result}
-        check_annotation(kept, sizes, categories, where)
+        check_annotation(kept, sizes, category_ids, where)
         if "segm" in tasks:
             kept["segmentation"] = as_rle(kept["segmentation"], *sizes[kept["image_id"]])
         by_image.setdefault(kept["image_id"], []).append(kept)

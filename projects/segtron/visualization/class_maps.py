@@ -118,17 +118,16 @@ def paint_classes(
     *,
     opacity: float,
     border_width: float,
-    border_color: Color = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
-    """A map of classes, or of segments by their numbers, as a picture to lay over an image.
+    """A map of classes, or of segments by their numbers, as a picture to lay over an image, with
+    white lines between regions.
 
     Args:
         classes: (H, W) uint8 or uint16.
         size: height and width of the picture.
         colors: class -> colour; other classes, and ignored pixels, are left out.
         opacity: of the classes, 0..1.
-        border_width: of the lines between regions, in pixels of the picture.
-        border_color: their colour.
+        border_width: of the lines, in pixels of the picture.
 
     Returns:
         (height, width, 4) uint8: red, green, blue and opacity.
@@ -136,13 +135,13 @@ def paint_classes(
     detail = 2 if size[0] * size[1] <= MOST_SMOOTHED_PIXELS else 1
     fine = resize_classes(classes, (size[0] * detail, size[1] * detail))
     table = np.zeros((np.iinfo(classes.dtype).max + 1, 4), np.uint8)
-    # What is left out has the borders' colour, too, or these would have dark fringes.
-    table[:, :3] = np.round(255 * np.array(border_color))
+    # What is left out is white, too, or the borders would have dark fringes.
+    table[:, :3] = 255
     for index, color in colors.items():
         table[index] = np.round(255 * np.array([*color, opacity]))
     picture = table[fine]
     borders = region_borders(fine, max(1, round(border_width * detail)))
-    picture[borders] = np.round(255 * np.array([*border_color, BORDER_OPACITY]))
+    picture[borders] = np.round(255 * np.array([1.0, 1.0, 1.0, BORDER_OPACITY]))
     if detail == 1:
         return picture
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)

@@ -190,12 +190,12 @@ class SegmentationVisualizer(Canvas):
                 self.draw_label(label, shape, color)
         return self.output
 
-    def draw_ignored(self, masks: Sequence[Any], color: Color = IGNORED_COLOR) -> VisImage:
+    def draw_ignored(self, masks: Sequence[Any]) -> VisImage:
         """Hatch regions that are ignored in training and scoring."""
         # matplotlib draws its hatches at one size, in pictures of any.
         hatch = "/" * round(52 / self._text_height)
         for mask in masks:
-            self.draw_mask(mask, color, opacity=0.25, hatch=hatch)
+            self.draw_mask(mask, IGNORED_COLOR, opacity=0.25, hatch=hatch)
         return self.output
 
     def draw_sem_seg(
@@ -223,7 +223,6 @@ class SegmentationVisualizer(Canvas):
         colors: Mapping[int, Color],
         *,
         opacity: float = CLASS_OPACITY,
-        border_color: Color = (1.0, 1.0, 1.0),
     ) -> VisImage:
         """Lay classes in given colours over the image; see `paint_classes`.
 
@@ -231,7 +230,6 @@ class SegmentationVisualizer(Canvas):
             classes: (H, W) uint8 or uint16: classes, or numbers of segments.
             colors: class -> colour; other classes are not drawn.
             opacity: of the classes, 0..1.
-            border_color: of the lines between regions.
         """
         width, height = self.output.canvas.get_width_height()
         self.output.ax.imshow(
@@ -241,7 +239,6 @@ class SegmentationVisualizer(Canvas):
                 colors,
                 opacity=opacity,
                 border_width=self._line_width,
-                border_color=border_color,
             ),
             extent=(0, self.output.width, self.output.height, 0),
             interpolation="nearest",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +12,17 @@ from tqdm import tqdm
 from segtron.data import load_dataset_dicts
 from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
+from segtron.data.json_file import read_json
 from segtron.data.panoptic import annotations_of
 from segtron.errors import UserError
+from segtron.evaluation.coco_files import check_coco_results
 from segtron.evaluation.image_quality import InstanceMatch, match_instances
 from segtron.evaluation.masks import as_rle
-from segtron.visualization.comparison import Comparison
-from segtron.visualization.instance_comparison import draw_instance_comparison
 from segtron.visualization.report_instance_layers import instance_layers
 from segtron.visualization.report_layers import ImageLayers
 
 RESULTS_FILE = "coco_instances_results.json"
+_MOST_CLASSES = 2**31
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,9 @@ class InstanceResult:
         """See `InstanceMatch`."""
         return self.match.quality
 
-    def draw(self) -> Comparison:
-        """See `draw_instance_comparison`."""
-        return draw_instance_comparison(*self._sides())
-
     def layers(self) -> ImageLayers:
         """See `instance_layers`."""
-        return instance_layers(*self._sides())
-
-    def _sides(self) -> tuple[Any, ...]:
-        """What both of them take."""
-        return (
+        return instance_layers(
             read_image(self.record["file_name"], "RGB"),
             self.record["annotations"],
             self.predictions,
@@ -79,16 +70,16 @@ def load_instance_results(name: str, folder: Path, min_score: float) -> list[Ins
         One for each image, in the data set's order.
 
     Raises:
-        UserError: the file is no COCO results with masks, or not of this data set; or the data set
-            is missing.
+        UserError: the file is no COCO results with masks, or not of this data set, see
+            `check_coco_results`; or the data set is missing.
     """
     records = load_dataset_dicts([name], filter_empty=False)
-    image_ids = {record["image_id"] for record in records}
-    predictions = _read_results(name, folder / RESULTS_FILE, image_ids)
+    predictions = _read_results(name, folder / RESULTS_FILE, records)
     metadata = class_metadata(name)
     results = []
     for record in tqdm(records, unit=" images", desc=name):
-        kept = [p for p in predictions[record["image_id"]] if p["score"] >= min_score]
+        found = predictions.get(record["image_id"], [])
+        kept = [p for p in found if p["score"] >= min_score]
         annotations = [a for a in annotations_of(record) if "segmentation" in a]
         size = record["height"], record["width"]
         match = match_instances(
@@ -104,31 +95,28 @@ def load_instance_results(name: str, folder: Path, min_score: float) -> list[Ins
     return results
 
 
-def _read_results(name: str, path: Path, image_ids: set[Any]) -> dict[Any, list[dict[str, Any]]]:
+def _read_results(
+    name: str, path: Path, records: Sequence[Mapping[str, Any]]
+) -> dict[Any, list[dict[str, Any]]]:
+    """Image id -> its results, with contiguous `category_id`; none of images without results."""
+    metadata = class_metadata(name)
+    to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
+    # Without ids of its own, the classes are the model's, of which the set may have no names.
+    num_classes = len(metadata.get("thing_classes") or ()) or _MOST_CLASSES
+    known = range(num_classes) if to_contiguous is None else to_contiguous
+    sizes = {record["image_id"]: (record["height"], record["width"]) for record in records}
+    content = read_json(path, "results")
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); score the model again") from error
-    if not isinstance(entries, list):
-        raise UserError(f"{path} is not a list of COCO results; score the model again")
-    to_contiguous = class_metadata(name).get("thing_dataset_id_to_contiguous_id")
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    for number, entry in enumerate(entries):
-        try:
-            category = entry["category_id"]
-            contiguous = category if to_contiguous is None else to_contiguous[category]
-            if entry["image_id"] not in image_ids:
-                raise KeyError(entry["image_id"])
-            by_image[entry["image_id"]].append(
-                {
-                    "category_id": contiguous,
-                    "score": float(entry["score"]),
-                    "segmentation": entry["segmentation"],
-                }
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}: entry {number} is no COCO result with a mask for {name} ({error!r}); "
-                "was it made from another version of the data? Score the model again"
-            ) from error
-    return by_image
+        results, tasks = check_coco_results(content, path, sizes, known)
+        if "segm" not in tasks:
+            raise UserError(f"{path} has boxes and no masks")
+    except UserError as error:
+        raise UserError(
+            f"{error}; if {name} has changed since it was made, score the model again"
+        ) from error
+    if to_contiguous is None:
+        return results
+    return {
+        image_id: [{**r, "category_id": to_contiguous[r["category_id"]]} for r in of_image]
+        for image_id, of_image in results.items()
+    }

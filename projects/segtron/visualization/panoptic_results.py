@@ -28,10 +28,8 @@ from segtron.evaluation.panoptic_quality import (
     match_segments,
 )
 from segtron.evaluation.scores import PanopticScores
-from segtron.visualization.comparison import Comparison
-from segtron.visualization.panoptic_comparison import Side, draw_panoptic_comparison
 from segtron.visualization.report_layers import ImageLayers
-from segtron.visualization.report_panoptic_layers import panoptic_layers
+from segtron.visualization.report_panoptic_layers import Side, panoptic_layers
 
 
 class _Matched(NamedTuple):
@@ -63,16 +61,8 @@ class PanopticResult:
     quality: float
     metadata: Metadata
 
-    def draw(self) -> Comparison:
-        """See `draw_panoptic_comparison`."""
-        return draw_panoptic_comparison(*self._sides())
-
     def layers(self) -> ImageLayers:
         """See `panoptic_layers`."""
-        return panoptic_layers(*self._sides())
-
-    def _sides(self) -> tuple[Any, ...]:
-        """What both of them take."""
         matched = _match(
             self.record,
             self.predicted_file,
@@ -90,7 +80,7 @@ class PanopticResult:
             }
             for segment in self.segments
         ]
-        return (
+        return panoptic_layers(
             read_image(self.record["file_name"], "RGB"),
             Side(matched.true_ids, self.record["segments_info"]),
             Side(matched.found_ids, found),

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtron.errors import UserError
+from segtron.errors import UnreadableFileError, UserError
 from segtron.files import replacing_folder
+from segtron.visualization.fates import FATES
 from segtron.visualization.pages import render_page
-from segtron.visualization.report_layers import FATES, ImageLayers
+from segtron.visualization.report_layers import ImageLayers
 from segtron.visualization.report_pictures import hex_color, write_images
+
+logger = logging.getLogger(__name__)
 
 REPORT_FOLDER = "report"
 REPORT_FILE = "report.html"
@@ -27,7 +31,7 @@ class GalleryImage:
 
     Attributes:
         name: for people; any characters.
-        read: reads and outlines it.
+        read: reads and outlines it; raises UnreadableFileError if a file of it is broken.
     """
 
     name: str
@@ -90,10 +94,11 @@ def write_report(folder: Path, report: Report) -> Path:
         The page.
 
     Raises:
-        UserError: the folder is somebody else's, can't be written, or an image can't be read.
+        UserError: the folder is somebody else's or can't be written, or no image of a gallery can
+            be read. If some can't, a warning tells which, and the others are shown.
     """
     page = folder / REPORT_FILE
-    if folder.exists() and not page.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not is_report(folder) and not _is_empty(folder):
         raise UserError(f"{folder} is no report and would be overwritten; move it away")
     with replacing_folder(folder) as temporary:
         galleries = [
@@ -120,9 +125,27 @@ def write_report(folder: Path, report: Report) -> Path:
     return page
 
 
+def is_report(folder: Path) -> bool:
+    """Whether a folder is one that `write_report` has written."""
+    return (folder / REPORT_FILE).is_file()
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
 def _write_gallery(gallery: Gallery, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
-    described = write_images([image.read for image in gallery.images], folder)
+    images, failure = [], None
+    written = write_images([image.read for image in gallery.images], folder)
+    for image, facts in zip(gallery.images, written, strict=True):
+        if isinstance(facts, UnreadableFileError):
+            failure = facts
+            logger.warning("%s is left out of the report: %s", image.name, facts)
+        else:
+            images.append({"name": image.name} | facts)
+    if failure and not images:
+        raise failure
     return {
         "folder": f"{PICTURES_FOLDER}/{folder.name}",
         "data_set": gallery.data_set,
@@ -130,10 +153,7 @@ def _write_gallery(gallery: Gallery, folder: Path) -> dict[str, Any]:
         "classes": list(gallery.classes),
         "min_score": gallery.min_score,
         "total": gallery.total,
-        "images": [
-            {"name": image.name} | facts
-            for image, facts in zip(gallery.images, described, strict=True)
-        ],
+        "images": images,
     }
 
 

@@ -12,10 +12,9 @@ from matplotlib.path import Path as Outline
 from segtron.evaluation.image_quality import InstanceMatch
 from segtron.evaluation.masks import as_rle
 from segtron.visualization.colors import IGNORED_COLOR
+from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report_layers import (
-    FATES,
-    NOT_SCORED,
     ImageLayers,
     Region,
     count_regions,

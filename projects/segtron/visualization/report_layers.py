@@ -10,27 +10,11 @@ from matplotlib.path import Path as Outline
 
 from segtron.visualization.class_maps import resize_classes
 from segtron.visualization.colors import Color, class_color, vary_color
-from segtron.visualization.comparison import (
-    CONFUSED,
-    FOUND,
-    INVENTED,
-    LONGEST_SIDE,
-    MISSED,
-)
+from segtron.visualization.fates import NOT_SCORED
 from segtron.visualization.outlines import mask_outline
 
-# Brighter than on sheets, whose backgrounds are pale.
-_POOR: Color = (0.24, 0.45, 1.0)
-# What may have become of a region, and its colour in the layer of the errors.
-FATES: dict[str, Color] = {
-    "found": FOUND,
-    "missed": MISSED,
-    "invented": INVENTED,
-    "wrong class": CONFUSED,
-    "poor mask": _POOR,
-}
-# Of regions that are not scored.
-NOT_SCORED = "not scored"
+# In pixels, of an image as it is shown.
+LONGEST_SIDE = 1280
 
 # The class that was predicted, the one that is there where it is another, and the fate.
 TallyKey = tuple[int, int | None, str]

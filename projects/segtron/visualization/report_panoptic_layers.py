@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.path import Path as Outline
@@ -12,11 +13,9 @@ from segtron.data.panoptic import VOID
 from segtron.evaluation.panoptic_quality import Outcome, SegmentMatch, explain_match
 from segtron.evaluation.scores import PanopticScores
 from segtron.visualization.colors import IGNORED_COLOR, Color, class_color
-from segtron.visualization.panoptic_comparison import OUTCOMES, Side
+from segtron.visualization.fates import FATE_OF_OUTCOME, FATES, NOT_SCORED
 from segtron.visualization.panoptic_map import PanopticMap, panoptic_colors, panoptic_map
 from segtron.visualization.report_layers import (
-    FATES,
-    NOT_SCORED,
     ImageLayers,
     Region,
     count_regions,
@@ -24,6 +23,18 @@ from segtron.visualization.report_layers import (
     largest_first,
     map_outlines,
 )
+
+
+class Side(NamedTuple):
+    """The segments of the ground truth or of a prediction.
+
+    Attributes:
+        ids: (H, W) integers.
+        segments: with `id`, `category_id` and `isthing`, in the order in which they were matched.
+    """
+
+    ids: np.ndarray
+    segments: Sequence[Mapping[str, Any]]
 
 
 def panoptic_layers(
@@ -77,7 +88,7 @@ def panoptic_layers(
         largest_first(found.values()),
         [*void, *crowds, *largest_first(errors)],
         {"PQ": None if np.isnan(quality) else quality}
-        | {name: counts[outcome] for outcome, (name, _) in OUTCOMES.items()},
+        | {fate: counts[outcome] for outcome, fate in FATE_OF_OUTCOME.items()},
         count_regions(errors),
     )
 
@@ -118,8 +129,7 @@ def _regions(
         outline = outlines.get(place + 1)
         if outline is None:
             continue
-        outcome = outcomes[place]
-        fate = OUTCOMES[outcome][0] if outcome in OUTCOMES else NOT_SCORED
+        fate = FATE_OF_OUTCOME.get(outcomes[place], NOT_SCORED)
         other, iou = partners.get(place, (None, None))
         regions[place] = Region(
             outline,

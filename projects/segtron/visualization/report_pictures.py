@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
+from segtron.errors import UnreadableFileError
 from segtron.visualization.colors import Color
 from segtron.visualization.layout import shrink
 from segtron.visualization.report_layers import ImageLayers, Region, shown_size
@@ -24,7 +25,7 @@ _LAYERS = ("ground_truth", "prediction", "errors")
 
 def write_images(
     layers_of: Sequence[Callable[[], ImageLayers]], folder: Path
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Any] | UnreadableFileError]:
     """Write the files of images, several at once, and show how far it is.
 
     For image i they are `folder/00000i.jpg`, `00000i.thumbnail.jpg`, and `00000i.js` with the
@@ -38,12 +39,15 @@ def write_images(
         folder: exists; its name and number name the outlines to the page.
 
     Yields:
-        What the page says of each image, in their order; see `_describe`.
+        What the page says of each image, in their order, see `_describe`; or why it can't be read.
     """
 
-    def write(number: int) -> dict[str, Any]:
-        layers = layers_of[number]()
-        return _write_image(layers, folder, number)
+    def write(number: int) -> dict[str, Any] | UnreadableFileError:
+        try:
+            layers = layers_of[number]()
+        except UnreadableFileError as error:
+            return error
+        return _write_image(layers, folder, f"{number:06d}")
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with ThreadPoolExecutor(cores) as pool:
@@ -55,10 +59,9 @@ def write_images(
         )
 
 
-def _write_image(layers: ImageLayers, folder: Path, number: int) -> dict[str, Any]:
+def _write_image(layers: ImageLayers, folder: Path, stem: str) -> dict[str, Any]:
     height, width = layers.image.shape[:2]
     picture = shrink(layers.image, max(shown_size(height, width)))
-    stem = f"{number:06d}"
     thumbnail = shrink(picture, THUMBNAIL_SIDE)
     for content, name, quality in (
         (picture, f"{stem}.jpg", _PICTURE_QUALITY),
@@ -69,7 +72,7 @@ def _write_image(layers: ImageLayers, folder: Path, number: int) -> dict[str, An
     (folder / f"{stem}.js").write_text(
         f'addOutlines("{folder.name}/{stem}",{outlines})\n', encoding="utf-8"
     )
-    return _describe(layers, picture.shape[1], picture.shape[0])
+    return {"stem": stem} | _describe(layers, picture.shape[1], picture.shape[0])
 
 
 def _describe(layers: ImageLayers, width: int, height: int) -> dict[str, Any]:

@@ -65,6 +65,22 @@ def protocol_of(name: str) -> str | None:
     return PROTOCOLS.get("/".join(name.split("/")[-2:]))
 
 
+def last_scores(metrics_file: Path) -> list[str]:
+    """The overall scores of a run's last evaluation, each with whose rules it follows.
+
+    Args:
+        metrics_file: metrics.json of a run; it may be missing.
+
+    Returns:
+        A line for each score in `PROTOCOLS`, such as "segm/AP 36.2 by COCO's protocol".
+    """
+    return [
+        f"{name} {value:.1f} by {protocol}"
+        for name, value in next(evaluations(metrics_file), {}).items()
+        if (protocol := protocol_of(name))
+    ]
+
+
 def describe_scores(metrics_file: Path) -> list[dict[str, Any]]:
     """The last evaluation, a table for each kind of scores.
 

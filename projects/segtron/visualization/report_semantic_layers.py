@@ -10,8 +10,8 @@ from matplotlib.path import Path as Outline
 from segtron.data.sem_seg import IGNORED
 from segtron.evaluation.sem_seg import SemSegMetric
 from segtron.visualization.colors import IGNORED_COLOR, class_color
+from segtron.visualization.fates import NOT_SCORED
 from segtron.visualization.report_layers import (
-    NOT_SCORED,
     ImageLayers,
     Region,
     Tally,

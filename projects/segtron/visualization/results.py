@@ -1,25 +1,22 @@
-"""The results of a run as pictures and a page: the worst images first."""
+"""The results of a run as a page: its scores, and its images, the worst first."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from detectron2.config import CfgNode
-from tqdm import tqdm
 
 from segtron.data.classes import class_metadata
 from segtron.errors import UserError
 from segtron.evaluation.label_files import LABELS_FOLDER
 from segtron.evaluation.model_output import is_panoptic, known_metadata
 from segtron.evaluation.panoptic_files import PANOPTIC_JSON
-from segtron.files import replacing_folder
-from segtron.visualization.comparison import Comparison
 from segtron.visualization.instance_results import RESULTS_FILE, load_instance_results
-from segtron.visualization.layout import contact_sheet, shrink, write_picture
 from segtron.visualization.panoptic_results import load_panoptic_results
 from segtron.visualization.report import (
     REPORT_FOLDER,
@@ -34,15 +31,11 @@ from segtron.visualization.report_scores import (
     describe_curves,
     describe_run,
     describe_scores,
-    evaluations,
-    protocol_of,
 )
 from segtron.visualization.semantic_results import load_semantic_results
 
 logger = logging.getLogger(__name__)
 
-# So many images have a sheet; `overview.png` shows them together.
-NUM_SHEETS = 12
 # How an evaluation saves what pictures of panoptic results are made of.
 HOW_TO_SAVE_PANOPTIC = "tools/train_net.py --eval-only … TEST.SAVE_PANOPTIC True"
 
@@ -59,9 +52,6 @@ class ImageResult(Protocol):
 
     @property
     def quality(self) -> float: ...
-
-    def draw(self) -> Comparison:
-        """The two side by side, and what is wrong."""
 
     def layers(self) -> ImageLayers:
         """The two as outlines, and what is wrong."""
@@ -107,13 +97,10 @@ KINDS = {
 
 def visualize_results(
     cfg: CfgNode, output_dir: Path, *, number: int | None, min_score: float
-) -> list[Path]:
+) -> Path:
     """Show the worst images of each test set that a run has predictions of, and the run's scores.
 
-    All are on one page, `output_dir/report/report.html`. The worst `NUM_SHEETS` are also drawn on
-    sheets, to send around, in `output_dir/visualizations/<data set>/`: one an image, named by
-    rank, quality and image, and `overview.png`. Each of `KINDS` has a subfolder there if there are
-    several. What was in the folder `report` and in the data set's folder is replaced.
+    All are on one page in `output_dir/report`, which takes the place of an older one.
 
     Args:
         cfg: the run's config.
@@ -122,11 +109,11 @@ def visualize_results(
         min_score: instances below it don't count.
 
     Returns:
-        The folders with sheets and an overview.
+        The page.
 
     Raises:
         UserError: there are no predictions, they don't belong to the data set, or the data is
-            missing.
+            missing; or see `write_report`.
     """
     inference = output_dir / "inference"
     saved = {
@@ -162,14 +149,12 @@ def visualize_results(
             HOW_TO_SAVE_PANOPTIC,
         )
     galleries = []
-    worst: dict[str, dict[str, Sequence[ImageResult]]] = {}
     for name, kinds in found.items():
         for kind in kinds:
             results = KINDS[kind].load(name, inference / name, min_score)
             # Images of equal quality stay in the data set's order.
             ranked = sorted(results, key=lambda result: result.quality)
             galleries.append(_gallery(name, kind, ranked, number, min_score))
-            worst.setdefault(name, {})[kind] = ranked[:number][:NUM_SHEETS]
     metrics = output_dir / "metrics.json"
     report = Report(
         title=output_dir.resolve().name,
@@ -189,11 +174,7 @@ def visualize_results(
             gallery.data_set,
             gallery.kind,
         )
-    return [
-        folder
-        for name, of_kinds in worst.items()
-        for folder in _replace_sheets(of_kinds, output_dir / "visualizations" / name)
-    ]
+    return page
 
 
 def _is_numbered_apart(name: str) -> bool:
@@ -203,33 +184,12 @@ def _is_numbered_apart(name: str) -> bool:
     )
 
 
-def last_scores(metrics_file: Path, data_set: str | None = None) -> list[str]:
-    """The overall scores of a run's last evaluation, each with whose rules it follows.
-
-    Args:
-        metrics_file: metrics.json of a run; it may be missing.
-        data_set: only the scores on this one; those of a run with several sets begin with the set's
-            name.
-
-    Returns:
-        A line for each score in `PROTOCOLS`, such as "segm/AP 36.2 by COCO's protocol".
-    """
-    for metrics in evaluations(metrics_file):
-        scores = [
-            f"{name} {value:.1f} by {protocol}"
-            for name, value in metrics.items()
-            if (protocol := protocol_of(name))
-            and (data_set is None or name.rsplit("/", 2)[0] == data_set or name.count("/") == 1)
-        ]
-        if scores:
-            return scores
-    return []
-
-
 def _gallery(
     name: str, kind: str, ranked: Sequence[ImageResult], number: int | None, min_score: float
 ) -> Gallery:
     of_kind = KINDS[kind]
+    files = [os.path.abspath(result.record["file_name"]) for result in ranked]
+    folder = os.path.commonpath([os.path.dirname(file) for file in files])
     return Gallery(
         data_set=name,
         kind=kind,
@@ -237,28 +197,7 @@ def _gallery(
         min_score=min_score if of_kind.has_min_score else None,
         total=len(ranked),
         images=[
-            GalleryImage(Path(result.record["file_name"]).name, result.layers)
-            for result in ranked[:number]
+            GalleryImage(Path(os.path.relpath(file, folder)).as_posix(), result.layers)
+            for file, result in list(zip(files, ranked, strict=True))[:number]
         ],
     )
-
-
-def _replace_sheets(results: Mapping[str, Sequence[ImageResult]], folder: Path) -> list[Path]:
-    """Draw images of each kind; returns the folders with sheets and an overview."""
-    parts = {kind: kind if len(results) > 1 else "." for kind in results}
-    with replacing_folder(folder) as temporary:
-        for kind, part in parts.items():
-            _draw_sheets(results[kind], temporary / part)
-    return [folder / part for part in parts.values()]
-
-
-def _draw_sheets(results: Sequence[ImageResult], folder: Path) -> None:
-    tiles, titles = [], []
-    for rank, result in enumerate(tqdm(results, unit=" sheets", desc="draw"), start=1):
-        comparison = result.draw()
-        image_file = Path(result.record["file_name"])
-        name = f"{rank:03d}_q{result.quality:.2f}_{image_file.stem[:150]}"
-        write_picture(folder / f"{name}.png", comparison.sheet())
-        tiles.append(shrink(comparison.panels[-1].picture, 640))
-        titles.append(f"{result.quality:.2f}  {image_file.name}")
-    write_picture(folder / "overview.png", contact_sheet(tiles, titles))

@@ -17,10 +17,8 @@ from segtron.data.sem_seg import IGNORED, check_label_size, read_sem_seg
 from segtron.errors import UserError
 from segtron.evaluation.label_files import LabelFiles, label_values
 from segtron.evaluation.sem_seg import SemSegMetric, image_id_of
-from segtron.visualization.comparison import Comparison
 from segtron.visualization.report_layers import ImageLayers
 from segtron.visualization.report_semantic_layers import semantic_layers
-from segtron.visualization.semantic_comparison import draw_semantic_comparison
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,9 @@ class SemanticResult:
     quality: float
     metadata: Any
 
-    def draw(self) -> Comparison:
-        """See `draw_semantic_comparison`."""
-        return draw_semantic_comparison(*self._sides())
-
     def layers(self) -> ImageLayers:
         """See `semantic_layers`."""
-        return semantic_layers(*self._sides())
-
-    def _sides(self) -> tuple[Any, ...]:
-        """What both of them take."""
-        return (
+        return semantic_layers(
             read_image(self.record["file_name"], "RGB"),
             read_sem_seg(self.record),
             read_predicted_classes(self.predicted_file, self.values, self.record),
