@@ -23,8 +23,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +36,8 @@ from PIL import Image, ImageOps
 METADATA_KEY = "segtron"  # in an ONNX file's metadata
 METADATA_FILE = "segtron.json"  # in a .pt2 file, a zip archive
 VERSION = 1  # of the metadata
+# What Pillow raises for a file that is no image, ends too early or claims an absurd size.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 class Instances(NamedTuple):
@@ -57,9 +61,23 @@ class ExportedModel:
         Args:
             path: an `.onnx` or a `.pt2` file. As with any model, only from those whom you trust.
             threads: of onnxruntime on a CPU; 0 for one a core. torch has `torch.set_num_threads`.
+
+        Raises:
+            OSError: there is no such file.
+            ImportError: onnxruntime or torch is not installed.
+            ValueError: the file is broken, or no model that export_model.py wrote.
         """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no file {path}")
         load = _load_onnx if Path(path).suffix == ".onnx" else _load_torch
-        metadata, self._run = load(str(path), threads)
+        try:
+            metadata, self._run = load(str(path), threads)
+        except ImportError as error:
+            raise ImportError(f"to run {path}, install what is missing ({error})") from error
+        except Exception as error:  # what the two libraries raise has nothing in common
+            raise ValueError(
+                f"{path} can't be read as a model ({_reason(error)}); export it again"
+            ) from error
         self.info: dict[str, Any] = json.loads(metadata or "{}")
         if self.info.get("version") != VERSION:
             raise ValueError(f"{path} was not written by an export_model.py that this file knows")
@@ -123,6 +141,7 @@ def _load_torch(path: str, threads: int) -> tuple[str, Run]:
 
     with contextlib.suppress(ImportError):
         import torchvision  # noqa: F401  brings the operators that models with instances use
+    logging.getLogger("torch.export").setLevel(logging.ERROR)  # else a traceback for a bad file
     files = {METADATA_FILE: ""}
     program = torch.export.load(path, extra_files=files)
     number_of_inputs = len(program.graph_signature.user_inputs)
@@ -138,15 +157,32 @@ def _load_torch(path: str, threads: int) -> tuple[str, Run]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as (H, W, 3) uint8, RGB, upright as its EXIF orientation says."""
-    with Image.open(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"{path} has more than 8 bits a channel; convert it first")
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    """An image file as (H, W, 3) uint8, RGB, upright as its EXIF orientation says.
+
+    Raises:
+        ValueError: the file is missing, broken, no image, too large for Pillow, or has more than 8
+            bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if not image.mode.startswith(("I", "F")):
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"image {path} can't be read ({_reason(error)}); restore or remove it"
+        ) from error
+    raise ValueError(f"image {path} has more than 8 bits a channel; convert it first")
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def resize_image(image: np.ndarray, inputs: dict[str, Any]) -> np.ndarray:
     """Resize by the model's rule: the shorter edge to a length, but the longer one not above one.
+
+    A pixel is the least that is left of a side, however long the image is.
 
     Args:
         image: (H, W, 3) uint8.
@@ -165,7 +201,7 @@ def resize_image(image: np.ndarray, inputs: dict[str, Any]) -> np.ndarray:
         if max(new_height, new_width) > inputs["max_size"]:
             scale = inputs["max_size"] / max(new_height, new_width)
             new_height, new_width = new_height * scale, new_width * scale
-    size = int(new_height + 0.5), int(new_width + 0.5)
+    size = max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
     limits = inputs["size"]
     if limits and (size[0] > limits[0] or size[1] > limits[1]):
         scale = min(limits[0] / height, limits[1] / width)
@@ -365,18 +401,62 @@ def _name(names: list[str], label: int) -> str:
     return names[label] if label < len(names) else str(label)
 
 
+def result_names(images: Sequence[Path]) -> list[str]:
+    """What the results of each image are called, without a suffix: as the image is.
+
+    Where several have the same name, such as a.jpg and a.png, later ones get a number: a, a-2, a-3.
+    """
+    # Some file systems take A.png and a.png for the same.
+    stems = {path.stem.casefold() for path in images}
+    numbers: Counter[str] = Counter()
+    names = []
+    for path in images:
+        stem = path.stem.casefold()
+        numbers[stem] += 1
+        while numbers[stem] > 1 and f"{stem}-{numbers[stem]}" in stems:
+            numbers[stem] += 1
+        names.append(path.stem if numbers[stem] == 1 else f"{path.stem}-{numbers[stem]}")
+    return names
+
+
+def _refuse_existing(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        for path in (folder / f"{name}.png", folder / f"{name}.json"):
+            if path.exists():
+                raise FileExistsError(f"{path} would be overwritten; choose a new --output")
+
+
 def main() -> int:
-    """Predict the images that the command line names."""
+    """Predict the images that the command line names.
+
+    One that can't be read is left out and named at the end.
+    """
     parser = argparse.ArgumentParser(description="Run a model that export_model.py wrote.")
     parser.add_argument("model", type=Path, help="an .onnx or a .pt2 file")
     parser.add_argument("images", nargs="+", type=Path, help="image files")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     args = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
+    names = result_names(args.images)
+    _refuse_existing(args.output, names)
     model = ExportedModel(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
-    for path in args.images:
-        written = save(model(read_image(path)), model.info, args.output / path.stem)
+    unreadable = []
+    for path, name in zip(args.images, names, strict=True):
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            unreadable.append(str(error))
+            continue
+        written = save(model(image), model.info, args.output / name)
         print(f"{path}: {', '.join(map(str, written))}")
+    predicted = len(args.images) - len(unreadable)
+    if predicted == 0:
+        others = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        raise ValueError(unreadable[0] + others)
+    for sentence in unreadable:
+        print(f"left out: {sentence}", file=sys.stderr)
+    print(f"{predicted} of {len(args.images)} images predicted; results are in {args.output}")
     return 0
 
 
