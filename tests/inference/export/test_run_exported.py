@@ -21,8 +21,13 @@ from pycocotools import mask as coco_mask
 from torch.nn import functional as F
 
 from segtron.inference.export import run_exported
+from segtron.inference.export.description import describe
 from segtron.inference.export.run_exported import Instances
+from segtron.inference.export.support import Task
+from segtron.modeling.grouping import find_centers
 from segtron.modeling.panoptic_merging import merge_panoptic
+
+from .exported_models import make_cfg, make_model
 
 
 def noise(*shape, seed=0):
@@ -164,6 +169,53 @@ def test_segments_are_merged_as_by_the_model(seed):
     assert np.array_equal(ids, expected_ids.numpy())
     assert ids.dtype == np.int32
     assert segments == expected
+
+
+@pytest.mark.parametrize(("nms_kernel", "top_k"), [(3, 200), (7, 200), (5, 4)])
+def test_centers_are_those_of_the_model(nms_kernel, top_k):
+    # In steps, so that many values are equal.
+    heatmap = np.random.default_rng(0).integers(0, 12, (30, 40)).astype(np.float32) / 12
+    options = {"threshold": 0.5, "nms_kernel": nms_kernel, "top_k": top_k}
+    points, scores = run_exported.find_centers(heatmap, **options)
+    expected = find_centers(torch.from_numpy(heatmap), **options)
+    assert 1 < len(points) <= top_k
+    assert np.array_equal(points, expected.points.numpy())
+    assert np.array_equal(scores, expected.scores.numpy())
+
+
+def bottom_up_maps(thing_logit=1.0, seed=0):
+    """Scores of 5 classes, a heatmap and offsets, coarse noise."""
+    rng = np.random.default_rng(seed)
+    sem_seg = rng.normal(size=(5, 6, 8)).repeat(5, axis=1).repeat(5, axis=2).astype(np.float32)
+    sem_seg[[1, 2, 4]] += thing_logit
+    heatmap = rng.normal(0.5, 0.5, (30, 40)).astype(np.float32)
+    return sem_seg, heatmap, rng.normal(0, 5, (2, 30, 40)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [bottom_up_maps(), bottom_up_maps(seed=1), bottom_up_maps(thing_logit=-50.0)]
+    + [(bottom_up_maps()[0], np.zeros((30, 40), np.float32), bottom_up_maps()[2])],
+    ids=["noise", "other noise", "no things", "no centres"],
+)
+def test_pixels_are_grouped_as_by_the_model(maps):
+    cfg = make_cfg("bottom_up")
+    model = make_model(cfg)
+    rules = describe(cfg, model, Task.BOTTOM_UP, None)["bottom_up"]
+    expected = model.output(*map(torch.from_numpy, maps))
+    instances, (ids, segments) = run_exported.merge_bottom_up(*maps, **rules)
+    assert np.array_equal(ids, expected["panoptic_seg"][0].numpy())
+    assert ids.dtype == np.int32
+    scores = [segment.pop("score", None) for segment in segments]
+    expected_segments = [dict(segment) for segment in expected["panoptic_seg"][1]]
+    assert scores == pytest.approx([segment.pop("score", None) for segment in expected_segments])
+    assert segments == expected_segments
+    found = expected["instances"]
+    assert np.array_equal(instances.boxes, found.pred_boxes.tensor.numpy())
+    np.testing.assert_allclose(instances.scores, found.scores.numpy(), rtol=1e-5)
+    assert np.array_equal(instances.classes, found.pred_classes.numpy())
+    assert np.array_equal(instances.masks, found.pred_masks.numpy())
+    assert instances.boxes.dtype == np.float32
 
 
 @pytest.mark.parametrize("corner", [False, True])

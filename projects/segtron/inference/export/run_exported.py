@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import logging
 import sys
@@ -90,7 +91,7 @@ class ExportedModel:
 
         Returns:
             As the model has them: `instances`; `sem_seg`, (K, H, W) float32 scores of all classes;
-            `panoptic_seg`, see `merge_panoptic`.
+            `panoptic_seg`, see `merge_panoptic` and `merge_bottom_up`.
         """
         inputs = self.info["input"]
         if inputs["format"] == "BGR":
@@ -106,13 +107,26 @@ class ExportedModel:
                 resized.shape[:2],
                 (height, width),
             )
-        if "sem_seg" in found:
-            logits = found["sem_seg"][0, :, : resized.shape[0], : resized.shape[1]]
-            output["sem_seg"] = interpolate(logits, height, width)
+        maps = {
+            name: interpolate(
+                found[name][0, :, : resized.shape[0], : resized.shape[1]], height, width
+            )
+            for name in ("sem_seg", "heatmap", "offsets")
+            if name in found
+        }
+        if "sem_seg" in maps:
+            output["sem_seg"] = maps["sem_seg"]
         if "panoptic" in self.info:
             classes = output["sem_seg"].argmax(axis=0)
             output["panoptic_seg"] = merge_panoptic(
                 output["instances"], classes, **self.info["panoptic"]
+            )
+        if "bottom_up" in self.info:
+            # Pixels of the image have another size than those of the network's input.
+            scale = np.array([height / resized.shape[0], width / resized.shape[1]], np.float32)
+            offsets = maps["offsets"] * scale[:, None, None]
+            output["instances"], output["panoptic_seg"] = merge_bottom_up(
+                maps["sem_seg"], maps["heatmap"][0], offsets, **self.info["bottom_up"]
             )
         return output
 
@@ -335,15 +349,135 @@ def merge_panoptic(
         segment = {"id": len(segments) + 1, "isthing": True, "score": score, "instance_id": i}
         segments.append(segment | {"category_id": thing_classes[int(instances.classes[i])]})
         ids[left] = len(segments)
+    _add_stuff(ids, segments, classes, thing_classes, stuff_area_limit)
+    return ids, segments
+
+
+def _add_stuff(
+    ids: np.ndarray,
+    segments: list[dict[str, Any]],
+    classes: np.ndarray,
+    thing_classes: list[int],
+    area_limit: int,
+) -> None:
+    """Make a segment of the pixels of each class of stuff that belong to none, if they suffice."""
     is_free = ids == 0
     areas = np.bincount(classes[is_free])
-    for label in np.flatnonzero(areas >= max(stuff_area_limit, 1)).tolist():
+    for label in np.flatnonzero(areas >= max(area_limit, 1)).tolist():
         if label in thing_classes:
             continue
         segment = {"id": len(segments) + 1, "isthing": False, "category_id": label}
         segments.append(segment | {"area": int(areas[label])})
         ids[is_free & (classes == label)] = len(segments)
-    return ids, segments
+
+
+def merge_bottom_up(
+    sem_seg: np.ndarray,
+    heatmap: np.ndarray,
+    offsets: np.ndarray,
+    *,
+    center_threshold: float,
+    nms_kernel: int,
+    top_k: int,
+    stuff_area_limit: int,
+    thing_classes: list[int],
+) -> tuple[Instances, tuple[np.ndarray, list[dict[str, Any]]]]:
+    """Group pixels into segments by the rules of Panoptic-DeepLab (Cheng et al. 2020).
+
+    Args:
+        sem_seg: (K, H, W), scores of the classes.
+        heatmap: (H, W), how much a pixel looks like the centre of an instance.
+        offsets: (2, H, W), from each pixel to the centre of its instance, y and x.
+        center_threshold, nms_kernel, top_k: see `find_centers`.
+        stuff_area_limit: the least number of pixels of a stuff segment.
+        thing_classes: at i the semantic class of the instances' class i.
+
+    Returns:
+        The things, with tight boxes; and ids and segments as in `merge_panoptic`.
+    """
+    classes = sem_seg.argmax(axis=0)
+    centers, center_scores = find_centers(
+        heatmap, threshold=center_threshold, nms_kernel=nms_kernel, top_k=top_k
+    )
+    groups = group_pixels(centers, offsets, np.isin(classes, thing_classes))
+    present = np.unique(groups[groups > 0])
+    ids = np.zeros(classes.shape, np.int32)
+    boxes, scores, labels, masks, segments = [], [], [], [], []
+    for i, group in enumerate(present):
+        mask = groups == group
+        label = int(np.bincount(classes[mask]).argmax())
+        logits = sem_seg[:, mask]
+        logits = logits - logits.max(axis=0)
+        probabilities = np.exp(logits[label]) / np.exp(logits).sum(axis=0)
+        # The heatmap has no limit; a score has.
+        score = float(min(center_scores[group - 1], 1) * probabilities.mean())
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        scores.append(score)
+        labels.append(thing_classes.index(label))
+        masks.append(mask)
+        segment = {"id": i + 1, "isthing": True, "category_id": label}
+        segments.append(segment | {"instance_id": i, "score": score})
+        ids[mask] = i + 1
+    _add_stuff(ids, segments, classes, thing_classes, stuff_area_limit)
+    instances = Instances(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+        np.array(masks, bool).reshape(-1, *classes.shape),
+    )
+    return instances, (ids, segments)
+
+
+def find_centers(
+    heatmap: np.ndarray, *, threshold: float, nms_kernel: int, top_k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The local maxima of a heatmap; of equal values side by side the first in reading order.
+
+    Args:
+        heatmap: (H, W).
+        threshold: a centre's value is above it.
+        nms_kernel: side in pixels, odd, of the square of which a centre is the largest value.
+        top_k: the most centres; those of the largest values are kept.
+
+    Returns:
+        (C, 2) int64, y and x, in reading order; and the values there, (C,).
+    """
+    reach = nms_kernel // 2
+    padded = np.pad(heatmap, reach, constant_values=-np.inf)
+    rows, columns = np.nonzero(heatmap > threshold)
+    for y, x in itertools.product(range(nms_kernel), repeat=2):
+        values, others = heatmap[rows, columns], padded[rows + y, columns + x]
+        is_before = (y, x) < (reach, reach)
+        kept = values > others if is_before else values >= others
+        rows, columns = rows[kept], columns[kept]
+    values = heatmap[rows, columns]
+    best = np.sort(np.argsort(-values, kind="stable")[:top_k])
+    return np.stack([rows, columns], axis=1)[best], values[best]
+
+
+def group_pixels(centers: np.ndarray, offsets: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give each pixel of a mask to the centre that is nearest to where it points.
+
+    Args:
+        centers: (C, 2), y and x.
+        offsets: (2, H, W).
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) int64, places of centres counted from 1; 0 outside the mask, or if there is none.
+    """
+    rows, columns = np.nonzero(mask)
+    y, x = offsets[:, rows, columns] + np.stack([rows, columns]).astype(np.float32)
+    nearest = np.zeros(len(rows), np.int64)
+    least = np.full(len(rows), np.inf, np.float32)
+    for number, (center_y, center_x) in enumerate(centers.astype(np.float32), start=1):
+        distances = (y - center_y) ** 2 + (x - center_x) ** 2
+        closer = distances < least
+        nearest[closer], least[closer] = number, distances[closer]
+    groups = np.zeros(mask.shape, np.int64)
+    groups[rows, columns] = nearest
+    return groups
 
 
 def save(output: dict[str, Any], info: dict[str, Any], stem: Path) -> list[Path]:
