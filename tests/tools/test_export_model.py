@@ -73,7 +73,7 @@ def test_mistakes(export: Any, tmp_path: Path) -> None:
 def test_disagreement_ends_with_1(
     export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(agreement, "MATCHED_SHARE", 2.0)
+    monkeypatch.setattr(agreement, "SCORE_DIFFERENCE", -1.0)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     image.save(tmp_path / "noise.png")
     code, stderr = export(
@@ -81,5 +81,5 @@ def test_disagreement_ends_with_1(
         *("--format", "torch", "--output", tmp_path / "a.pt2", "--check", tmp_path / "noise.png"),
     )
     assert code == 1
-    assert "a.pt2 is not kept: only " in stderr
+    assert "a.pt2 is not kept: scores differ" in stderr
     assert not (tmp_path / "a.pt2").exists()

@@ -38,6 +38,29 @@ MODELS = {
             "NORM": "BN",
         },
     },
+    "bottom_up": {
+        "META_ARCHITECTURE": "BottomUpPanoptic",
+        "DEVICE": "cpu",
+        "WEIGHTS": "",
+        "BACKBONE": {"NAME": "UNetEncoder"},
+        "UNET_ENCODER": {"CHANNELS": [4, 8, 16]},
+        "SEM_SEG_HEAD": {
+            "NAME": "UNetHead",
+            "IN_FEATURES": ["enc2", "enc3"],
+            "COMMON_STRIDE": 2,
+            "CONVS_DIM": 4,
+            "NUM_CLASSES": 5,
+            "THING_CLASSES": [4, 1, 2],
+            "NORM": "BN",
+        },
+        "CENTER_HEAD": {
+            "IN_FEATURES": ["enc2", "enc3"],
+            "COMMON_STRIDE": 2,
+            "CONVS_DIM": 4,
+            "NORM": "BN",
+        },
+        "BOTTOM_UP": {"STUFF_AREA_LIMIT": 16, "CENTER_THRESHOLD": 0.3, "TOP_K": 12},
+    },
 }
 
 
@@ -53,7 +76,7 @@ def make_cfg(kind: str, *changes: dict) -> CfgNode:
 
 
 def make_model(cfg: CfgNode) -> nn.Module:
-    """In evaluation mode; a detector finds objects of all classes, with scores far apart."""
+    """In evaluation mode; it finds objects, with scores far apart."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model(cfg).eval()
@@ -67,6 +90,9 @@ def make_model(cfg: CfgNode) -> nn.Module:
             nn.init.normal_(predictor.cls_score.weight, std=0.01)
             nn.init.normal_(predictor.bbox_pred.weight, std=0.003)
             nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.02)
+        if hasattr(model, "center_head"):
+            nn.init.normal_(model.center_head.center_predictor.weight)
+            nn.init.normal_(model.center_head.offset_predictor.weight, std=5.0)
     return model.requires_grad_(False)
 
 

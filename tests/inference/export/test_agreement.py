@@ -60,10 +60,49 @@ def test_order_does_not_count_and_classes_do():
 def test_a_missing_instance_and_one_too_many():
     result = agreement(expected(), found(BOXES[:2], (0.9, 0.8), (0, 1)))
     assert (result.instances, result.matched) == (3, 2)
-    assert result.problems == ["only 2 of 3 instances are the same, not 99%"]
+    assert result.problems == []
     moved = [BOXES[0], BOXES[1], [0.0, 20, 10, 30]]
     result = agreement(expected(), found(moved))
     assert (result.instances, result.matched) == (4, 2)
+    assert result.problems == ["only 2 of 4 instances are the same, not 3"]
+
+
+@pytest.mark.parametrize(
+    ("both", "one_side", "agrees"),
+    [(59, 1, True), (58, 2, False), (1, 1, True), (198, 2, True), (197, 3, False), (0, 1, False)],
+)
+def test_one_of_few_instances_or_one_percent_of_many_may_be_on_one_side_only(
+    both, one_side, agrees
+):
+    result = Agreement.empty()
+    result.instances, result.matched = both + one_side, both
+    assert (result.problems == []) == agrees
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_not_finite_do_not_agree(value):
+    result = agreement(expected(), found(scores=(0.9, value, 0.7)))
+    assert result.problems == ["scores differ by up to inf, not 0.001"]
+    # Not even with each other.
+    result = agreement(expected(scores=(0.9, value, 0.7)), found(scores=(0.9, value, 0.7)))
+    assert result.problems == ["scores differ by up to inf, not 0.001"]
+
+
+def test_a_box_that_is_not_finite_matches_none_and_leaves_the_others_alone():
+    boxes = [[np.nan] * 4, *BOXES[1:]]
+    same = (0, 0, 0)
+    instances = found(classes=same)._replace(boxes=np.array(boxes, np.float32))
+    assert match(expected(classes=same), instances) == [(1, 1), (2, 2)]
+
+
+def test_pixels_whose_scores_are_not_finite_are_not_of_the_same_class():
+    scores = torch.zeros(2, 10, 100)
+    scores[0] = 1
+    other = scores.numpy().copy()
+    other[0, 0, :5] = np.nan  # the largest, for argmax
+    result = Agreement.empty()
+    result.update({"sem_seg": scores}, {"sem_seg": other})
+    assert result.sem_seg == [0.995]
 
 
 def test_differences_are_the_largest():

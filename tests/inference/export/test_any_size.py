@@ -49,6 +49,20 @@ def test_features_of_any_size_are_those_of_the_backbone(size):
         torch.testing.assert_close(found[name], feature)
 
 
+def test_features_of_a_transformer_come_channels_first():
+    torch.manual_seed(0)
+    backbone = TimmBackbone(
+        name="swin_tiny_patch4_window7_224", out_features=["res2", "res3"], freeze_at=2
+    ).eval()
+    assert backbone.gives_nhwc
+    image = torch.rand(1, 3, 40, 72)
+    with torch.no_grad():
+        expected, found = backbone(image), AnySizeTimmBackbone(backbone)(image)
+    assert list(found) == list(expected)
+    for name, feature in expected.items():
+        torch.testing.assert_close(found[name], feature)
+
+
 class _Crop(nn.Module):
     def forward(self, x):
         height, width = x.shape[-2:]

@@ -10,7 +10,7 @@ import pytest
 from segtron.data.toytown.scene import make_scene
 from segtron.errors import UserError
 from segtron.inference import Predictor
-from segtron.inference.export import export_model
+from segtron.inference.export import FORMATS, export_model
 from segtron.inference.export.export import compare
 from segtron.inference.export.run_exported import ExportedModel
 
@@ -63,6 +63,25 @@ def test_one_panoptic_file_serves_all_sizes(tmp_path):
     assert exported.info["panoptic"]["thing_classes"] == [4, 1, 2]
     assert exported.info["panoptic"]["confidence_threshold"] == 0.3
     assert exported.info["outputs"] == ["boxes", "scores", "classes", "masks", "sem_seg"]
+
+
+@pytest.mark.parametrize("format", ["torch", "onnx"])
+def test_one_bottom_up_file_serves_all_sizes(format, tmp_path):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    cfg = make_cfg("bottom_up")
+    weights = save_model(cfg, tmp_path / "weights.pth")
+    path = tmp_path / f"model{FORMATS[format].suffix}"
+    export_model(cfg, weights, format, path)
+    exported = ExportedModel(path, threads=1)
+    result = compare(Predictor(cfg, weights), exported, scenes())
+    assert result.problems == []
+    assert result.matched > 20
+    assert len(result.sem_seg) == len(result.panoptic) == len(SIZES)
+    assert exported.info["task"] == "bottom-up"
+    assert exported.info["bottom_up"]["thing_classes"] == [4, 1, 2]
+    assert exported.info["outputs"] == ["sem_seg", "heatmap", "offsets"]
 
 
 def test_onnx(tmp_path):

@@ -63,7 +63,7 @@ class AnySizeTimmBackbone(nn.Module):
         super().__init__()
         self.network = backbone.network
         self._strides = {name: shape.stride for name, shape in backbone.output_shape().items()}
-        self._gives_nhwc = backbone._gives_nhwc
+        self._gives_nhwc = backbone.gives_nhwc
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """See `TimmBackbone`."""

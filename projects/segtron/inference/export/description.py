@@ -29,7 +29,7 @@ def describe(
         `version` of this description, `segtron`'s version, `task`, `outputs` (names, in order),
         `input` (how to make one of an image), `classes` (`thing` and `stuff`, lists of names, empty
         where they are unknown), `thresholds` of a detector (for information: they are in the
-        graph), and `panoptic`, by which instances and stuff are merged.
+        graph), and `panoptic` or `bottom_up`, by which segments are made of the outputs.
     """
     metadata = model_metadata(cfg)
     content: dict[str, Any] = {
@@ -51,7 +51,7 @@ def describe(
             kind: list(metadata.get(f"{kind}_classes") or []) for kind in ("thing", "stuff")
         },
     }
-    if task is not Task.SEMANTIC:
+    if task.has_detector:
         predictor = model.roi_heads.box_predictor
         content["thresholds"] = {
             "score": predictor.test_score_thresh,
@@ -64,6 +64,14 @@ def describe(
             "overlap_threshold": model.combine_overlap_thresh,
             "stuff_area_limit": model.combine_stuff_area_thresh,
             "confidence_threshold": model.combine_instances_score_thresh,
+            "thing_classes": model.thing_classes,
+        }
+    if task is Task.BOTTOM_UP:
+        content["bottom_up"] = {
+            "center_threshold": model.center_threshold,
+            "nms_kernel": model.nms_kernel,
+            "top_k": model.top_k,
+            "stuff_area_limit": model.stuff_area_limit,
             "thing_classes": model.thing_classes,
         }
     return content

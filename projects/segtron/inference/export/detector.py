@@ -37,7 +37,7 @@ class Detector(nn.Module):
     def __init__(self, model: GeneralizedRCNN) -> None:
         """
         Args:
-            model: one that `check_exportable` lets pass; its layers are shared, not copied.
+            model: one that `support.task_of` lets pass; its layers are shared, not copied.
         """
         super().__init__()
         self.proposals = model.proposal_generator

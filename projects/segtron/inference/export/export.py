@@ -19,7 +19,7 @@ from segtron.inference.export.description import describe
 from segtron.inference.export.formats import FORMATS, trace
 from segtron.inference.export.graph import OUTPUTS, build_graph
 from segtron.inference.export.run_exported import ExportedModel
-from segtron.inference.export.support import Task, input_stride, smallest_side, task_of
+from segtron.inference.export.support import input_stride, smallest_side, task_of
 from segtron.inference.predictor import Predictor
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights, with_weights
@@ -84,7 +84,7 @@ def export_model(
         progress.set_description("trace")
         program = trace(
             build_graph(model, task),
-            takes_size=task is not Task.SEMANTIC,
+            takes_size=task.has_detector,
             stride=stride,
             smallest=smallest_side(model),
             size=size,

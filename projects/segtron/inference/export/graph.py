@@ -18,11 +18,12 @@ OUTPUTS = {
     Task.INSTANCE: ("boxes", "scores", "classes", "masks"),
     Task.SEMANTIC: ("sem_seg",),
     Task.PANOPTIC: ("boxes", "scores", "classes", "masks", "sem_seg"),
+    Task.BOTTOM_UP: ("sem_seg", "heatmap", "offsets"),
 }
 
 
 class _Graph(nn.Module):
-    """Base of the three: pixels, normalized, through the backbone."""
+    """Base of all: pixels, normalized, through the backbone."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -93,10 +94,35 @@ class PanopticGraph(_Graph):
         return (*self.detector(features, size), self.sem_seg_head(features, None)[0])
 
 
+class BottomUpGraph(_Graph):
+    """A `BottomUpPanoptic`, without the grouping.
+
+    The model groups pixels of the output, whose size is the original image's, not the graph's.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.sem_seg_head = model.sem_seg_head
+        self.center_head = model.center_head
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """
+        Args:
+            image: as in `SemanticGraph`.
+
+        Returns:
+            (1, K, H, W) logits, and the two parts of `CenterPredictions`.
+        """
+        with CropByIndex():
+            features = self.features(image)
+            return (self.sem_seg_head(features, None)[0], *self.center_head(features)[0])
+
+
 _GRAPHS = {
     Task.INSTANCE: InstanceGraph,
     Task.SEMANTIC: SemanticGraph,
     Task.PANOPTIC: PanopticGraph,
+    Task.BOTTOM_UP: BottomUpGraph,
 }
 
 
@@ -108,7 +134,7 @@ def build_graph(model: nn.Module, task: Task) -> nn.Module:
         task: as `task_of` says.
 
     Returns:
-        `SemanticGraph`, `InstanceGraph` or `PanopticGraph`, in evaluation mode.
+        The graph of this task, in evaluation mode.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)
     if getattr(model, "sem_seg_head", None) is not None:

@@ -22,9 +22,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
+import logging
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +37,8 @@ from PIL import Image, ImageOps
 METADATA_KEY = "segtron"  # in an ONNX file's metadata
 METADATA_FILE = "segtron.json"  # in a .pt2 file, a zip archive
 VERSION = 1  # of the metadata
+# What Pillow raises for a file that is no image, ends too early or claims an absurd size.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 class Instances(NamedTuple):
@@ -57,9 +62,23 @@ class ExportedModel:
         Args:
             path: an `.onnx` or a `.pt2` file. As with any model, only from those whom you trust.
             threads: of onnxruntime on a CPU; 0 for one a core. torch has `torch.set_num_threads`.
+
+        Raises:
+            OSError: there is no such file.
+            ImportError: onnxruntime or torch is not installed.
+            ValueError: the file is broken, or no model that export_model.py wrote.
         """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no file {path}")
         load = _load_onnx if Path(path).suffix == ".onnx" else _load_torch
-        metadata, self._run = load(str(path), threads)
+        try:
+            metadata, self._run = load(str(path), threads)
+        except ImportError as error:
+            raise ImportError(f"to run {path}, install what is missing ({error})") from error
+        except Exception as error:  # what the two libraries raise has nothing in common
+            raise ValueError(
+                f"{path} can't be read as a model ({_reason(error)}); export it again"
+            ) from error
         self.info: dict[str, Any] = json.loads(metadata or "{}")
         if self.info.get("version") != VERSION:
             raise ValueError(f"{path} was not written by an export_model.py that this file knows")
@@ -72,7 +91,7 @@ class ExportedModel:
 
         Returns:
             As the model has them: `instances`; `sem_seg`, (K, H, W) float32 scores of all classes;
-            `panoptic_seg`, see `merge_panoptic`.
+            `panoptic_seg`, see `merge_panoptic` and `merge_bottom_up`.
         """
         inputs = self.info["input"]
         if inputs["format"] == "BGR":
@@ -88,13 +107,26 @@ class ExportedModel:
                 resized.shape[:2],
                 (height, width),
             )
-        if "sem_seg" in found:
-            logits = found["sem_seg"][0, :, : resized.shape[0], : resized.shape[1]]
-            output["sem_seg"] = interpolate(logits, height, width)
+        maps = {
+            name: interpolate(
+                found[name][0, :, : resized.shape[0], : resized.shape[1]], height, width
+            )
+            for name in ("sem_seg", "heatmap", "offsets")
+            if name in found
+        }
+        if "sem_seg" in maps:
+            output["sem_seg"] = maps["sem_seg"]
         if "panoptic" in self.info:
             classes = output["sem_seg"].argmax(axis=0)
             output["panoptic_seg"] = merge_panoptic(
                 output["instances"], classes, **self.info["panoptic"]
+            )
+        if "bottom_up" in self.info:
+            # Pixels of the image have another size than those of the network's input.
+            scale = np.array([height / resized.shape[0], width / resized.shape[1]], np.float32)
+            offsets = maps["offsets"] * scale[:, None, None]
+            output["instances"], output["panoptic_seg"] = merge_bottom_up(
+                maps["sem_seg"], maps["heatmap"][0], offsets, **self.info["bottom_up"]
             )
         return output
 
@@ -123,6 +155,7 @@ def _load_torch(path: str, threads: int) -> tuple[str, Run]:
 
     with contextlib.suppress(ImportError):
         import torchvision  # noqa: F401  brings the operators that models with instances use
+    logging.getLogger("torch.export").setLevel(logging.ERROR)  # else a traceback for a bad file
     files = {METADATA_FILE: ""}
     program = torch.export.load(path, extra_files=files)
     number_of_inputs = len(program.graph_signature.user_inputs)
@@ -138,15 +171,32 @@ def _load_torch(path: str, threads: int) -> tuple[str, Run]:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as (H, W, 3) uint8, RGB, upright as its EXIF orientation says."""
-    with Image.open(path) as image:
-        if image.mode.startswith(("I", "F")):
-            raise ValueError(f"{path} has more than 8 bits a channel; convert it first")
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    """An image file as (H, W, 3) uint8, RGB, upright as its EXIF orientation says.
+
+    Raises:
+        ValueError: the file is missing, broken, no image, too large for Pillow, or has more than 8
+            bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if not image.mode.startswith(("I", "F")):
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except _UNREADABLE as error:
+        raise ValueError(
+            f"image {path} can't be read ({_reason(error)}); restore or remove it"
+        ) from error
+    raise ValueError(f"image {path} has more than 8 bits a channel; convert it first")
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def resize_image(image: np.ndarray, inputs: dict[str, Any]) -> np.ndarray:
     """Resize by the model's rule: the shorter edge to a length, but the longer one not above one.
+
+    A pixel is the least that is left of a side, however long the image is.
 
     Args:
         image: (H, W, 3) uint8.
@@ -165,7 +215,7 @@ def resize_image(image: np.ndarray, inputs: dict[str, Any]) -> np.ndarray:
         if max(new_height, new_width) > inputs["max_size"]:
             scale = inputs["max_size"] / max(new_height, new_width)
             new_height, new_width = new_height * scale, new_width * scale
-    size = int(new_height + 0.5), int(new_width + 0.5)
+    size = max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
     limits = inputs["size"]
     if limits and (size[0] > limits[0] or size[1] > limits[1]):
         scale = min(limits[0] / height, limits[1] / width)
@@ -299,15 +349,135 @@ def merge_panoptic(
         segment = {"id": len(segments) + 1, "isthing": True, "score": score, "instance_id": i}
         segments.append(segment | {"category_id": thing_classes[int(instances.classes[i])]})
         ids[left] = len(segments)
+    _add_stuff(ids, segments, classes, thing_classes, stuff_area_limit)
+    return ids, segments
+
+
+def _add_stuff(
+    ids: np.ndarray,
+    segments: list[dict[str, Any]],
+    classes: np.ndarray,
+    thing_classes: list[int],
+    area_limit: int,
+) -> None:
+    """Make a segment of the pixels of each class of stuff that belong to none, if they suffice."""
     is_free = ids == 0
     areas = np.bincount(classes[is_free])
-    for label in np.flatnonzero(areas >= max(stuff_area_limit, 1)).tolist():
+    for label in np.flatnonzero(areas >= max(area_limit, 1)).tolist():
         if label in thing_classes:
             continue
         segment = {"id": len(segments) + 1, "isthing": False, "category_id": label}
         segments.append(segment | {"area": int(areas[label])})
         ids[is_free & (classes == label)] = len(segments)
-    return ids, segments
+
+
+def merge_bottom_up(
+    sem_seg: np.ndarray,
+    heatmap: np.ndarray,
+    offsets: np.ndarray,
+    *,
+    center_threshold: float,
+    nms_kernel: int,
+    top_k: int,
+    stuff_area_limit: int,
+    thing_classes: list[int],
+) -> tuple[Instances, tuple[np.ndarray, list[dict[str, Any]]]]:
+    """Group pixels into segments by the rules of Panoptic-DeepLab (Cheng et al. 2020).
+
+    Args:
+        sem_seg: (K, H, W), scores of the classes.
+        heatmap: (H, W), how much a pixel looks like the centre of an instance.
+        offsets: (2, H, W), from each pixel to the centre of its instance, y and x.
+        center_threshold, nms_kernel, top_k: see `find_centers`.
+        stuff_area_limit: the least number of pixels of a stuff segment.
+        thing_classes: at i the semantic class of the instances' class i.
+
+    Returns:
+        The things, with tight boxes; and ids and segments as in `merge_panoptic`.
+    """
+    classes = sem_seg.argmax(axis=0)
+    centers, center_scores = find_centers(
+        heatmap, threshold=center_threshold, nms_kernel=nms_kernel, top_k=top_k
+    )
+    groups = group_pixels(centers, offsets, np.isin(classes, thing_classes))
+    present = np.unique(groups[groups > 0])
+    ids = np.zeros(classes.shape, np.int32)
+    boxes, scores, labels, masks, segments = [], [], [], [], []
+    for i, group in enumerate(present):
+        mask = groups == group
+        label = int(np.bincount(classes[mask]).argmax())
+        logits = sem_seg[:, mask]
+        logits = logits - logits.max(axis=0)
+        probabilities = np.exp(logits[label]) / np.exp(logits).sum(axis=0)
+        # The heatmap has no limit; a score has.
+        score = float(min(center_scores[group - 1], 1) * probabilities.mean())
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        boxes.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        scores.append(score)
+        labels.append(thing_classes.index(label))
+        masks.append(mask)
+        segment = {"id": i + 1, "isthing": True, "category_id": label}
+        segments.append(segment | {"instance_id": i, "score": score})
+        ids[mask] = i + 1
+    _add_stuff(ids, segments, classes, thing_classes, stuff_area_limit)
+    instances = Instances(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+        np.array(masks, bool).reshape(-1, *classes.shape),
+    )
+    return instances, (ids, segments)
+
+
+def find_centers(
+    heatmap: np.ndarray, *, threshold: float, nms_kernel: int, top_k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The local maxima of a heatmap; of equal values side by side the first in reading order.
+
+    Args:
+        heatmap: (H, W).
+        threshold: a centre's value is above it.
+        nms_kernel: side in pixels, odd, of the square of which a centre is the largest value.
+        top_k: the most centres; those of the largest values are kept.
+
+    Returns:
+        (C, 2) int64, y and x, in reading order; and the values there, (C,).
+    """
+    reach = nms_kernel // 2
+    padded = np.pad(heatmap, reach, constant_values=-np.inf)
+    rows, columns = np.nonzero(heatmap > threshold)
+    for y, x in itertools.product(range(nms_kernel), repeat=2):
+        values, others = heatmap[rows, columns], padded[rows + y, columns + x]
+        is_before = (y, x) < (reach, reach)
+        kept = values > others if is_before else values >= others
+        rows, columns = rows[kept], columns[kept]
+    values = heatmap[rows, columns]
+    best = np.sort(np.argsort(-values, kind="stable")[:top_k])
+    return np.stack([rows, columns], axis=1)[best], values[best]
+
+
+def group_pixels(centers: np.ndarray, offsets: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Give each pixel of a mask to the centre that is nearest to where it points.
+
+    Args:
+        centers: (C, 2), y and x.
+        offsets: (2, H, W).
+        mask: (H, W) bool.
+
+    Returns:
+        (H, W) int64, places of centres counted from 1; 0 outside the mask, or if there is none.
+    """
+    rows, columns = np.nonzero(mask)
+    y, x = offsets[:, rows, columns] + np.stack([rows, columns]).astype(np.float32)
+    nearest = np.zeros(len(rows), np.int64)
+    least = np.full(len(rows), np.inf, np.float32)
+    for number, (center_y, center_x) in enumerate(centers.astype(np.float32), start=1):
+        distances = (y - center_y) ** 2 + (x - center_x) ** 2
+        closer = distances < least
+        nearest[closer], least[closer] = number, distances[closer]
+    groups = np.zeros(mask.shape, np.int64)
+    groups[rows, columns] = nearest
+    return groups
 
 
 def save(output: dict[str, Any], info: dict[str, Any], stem: Path) -> list[Path]:
@@ -365,18 +535,62 @@ def _name(names: list[str], label: int) -> str:
     return names[label] if label < len(names) else str(label)
 
 
+def result_names(images: Sequence[Path]) -> list[str]:
+    """What the results of each image are called, without a suffix: as the image is.
+
+    Where several have the same name, such as a.jpg and a.png, later ones get a number: a, a-2, a-3.
+    """
+    # Some file systems take A.png and a.png for the same.
+    stems = {path.stem.casefold() for path in images}
+    numbers: Counter[str] = Counter()
+    names = []
+    for path in images:
+        stem = path.stem.casefold()
+        numbers[stem] += 1
+        while numbers[stem] > 1 and f"{stem}-{numbers[stem]}" in stems:
+            numbers[stem] += 1
+        names.append(path.stem if numbers[stem] == 1 else f"{path.stem}-{numbers[stem]}")
+    return names
+
+
+def _refuse_existing(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        for path in (folder / f"{name}.png", folder / f"{name}.json"):
+            if path.exists():
+                raise FileExistsError(f"{path} would be overwritten; choose a new --output")
+
+
 def main() -> int:
-    """Predict the images that the command line names."""
+    """Predict the images that the command line names.
+
+    One that can't be read is left out and named at the end.
+    """
     parser = argparse.ArgumentParser(description="Run a model that export_model.py wrote.")
     parser.add_argument("model", type=Path, help="an .onnx or a .pt2 file")
     parser.add_argument("images", nargs="+", type=Path, help="image files")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     args = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
+    names = result_names(args.images)
+    _refuse_existing(args.output, names)
     model = ExportedModel(args.model)
     args.output.mkdir(parents=True, exist_ok=True)
-    for path in args.images:
-        written = save(model(read_image(path)), model.info, args.output / path.stem)
+    unreadable = []
+    for path, name in zip(args.images, names, strict=True):
+        try:
+            image = read_image(path)
+        except ValueError as error:
+            unreadable.append(str(error))
+            continue
+        written = save(model(image), model.info, args.output / name)
         print(f"{path}: {', '.join(map(str, written))}")
+    predicted = len(args.images) - len(unreadable)
+    if predicted == 0:
+        others = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        raise ValueError(unreadable[0] + others)
+    for sentence in unreadable:
+        print(f"left out: {sentence}", file=sys.stderr)
+    print(f"{predicted} of {len(args.images)} images predicted; results are in {args.output}")
     return 0
 
 

