@@ -1,8 +1,9 @@
 """Prediction: images in, a model's outputs, and what is made of them."""
 
 from segtron.inference.folder import predict_files, refuse_existing
+from segtron.inference.model_classes import category_ids, model_metadata
 from segtron.inference.prediction import Prediction, encoded_masks, mask_areas
-from segtron.inference.predictor import Predictor, category_ids, model_metadata
+from segtron.inference.predictor import Predictor
 from segtron.inference.run_folder import describe_model, fingerprint, is_unfinished
 from segtron.inference.sinks import SINKS, Sink, build_sinks
 from segtron.inference.sources import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +10,10 @@ import detectron2.data.transforms as T
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
-from detectron2.data.catalog import Metadata
 
-from segtron.data.classes import class_metadata
-from segtron.data.register import CLASS_KINDS
 from segtron.data.resizing import shortest_edge_shape
 from segtron.errors import UserError
+from segtron.inference.model_classes import model_metadata
 from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights, with_weights
 from segtron.modeling.device import resolve_device
@@ -93,42 +89,3 @@ class Predictor:
         if options.MIN_SIZE_TEST == 0:  # as it is (Detectron2's convention)
             return height, width
         return shortest_edge_shape(height, width, options.MIN_SIZE_TEST, options.MAX_SIZE_TEST)
-
-
-def model_metadata(cfg: CfgNode) -> Metadata:
-    """What is known of a model's classes, in the form that `class_metadata` gives.
-
-    Names, colours and ids come from the first test set if it is registered and its annotations can
-    be read; else names from DATASETS.THING_CLASSES and DATASETS.STUFF_CLASSES; else there are none.
-    """
-    name = cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else None
-    wanted = {kind.metadata_key: kind.of_config(cfg) for kind in CLASS_KINDS}
-    if name is not None and name in DatasetCatalog:
-        # Predicting is possible where the data set is not.
-        with contextlib.suppress(UserError):
-            found = {kind.metadata_key: kind.of_dataset(name) for kind in CLASS_KINDS}
-            if any(found.values()) and all(
-                not classes or classes == found[key] for key, classes in wanted.items()
-            ):
-                return class_metadata(name)
-    known = {key: classes for key, classes in wanted.items() if classes}
-    if cfg.MODEL.SEM_SEG_HEAD.THING_CLASSES and wanted["stuff_classes"]:
-        known["panoptic_classes"] = wanted["stuff_classes"]
-    return Metadata(name="model", **known)
-
-
-def category_ids(metadata: Metadata, num_classes: int) -> list[int]:
-    """The ids by which the data set's files call the model's classes; counted from 1 if unknown.
-
-    Args:
-        metadata: see `model_metadata`.
-        num_classes: number of the model's classes.
-
-    Returns:
-        At i the id of the class that the model calls i.
-    """
-    ids = {
-        contiguous: dataset_id
-        for dataset_id, contiguous in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()
-    }
-    return [ids.get(i, i + 1) for i in range(num_classes)]

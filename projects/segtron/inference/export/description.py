@@ -11,7 +11,7 @@ import segtron
 from segtron.inference.export.graph import OUTPUTS
 from segtron.inference.export.run_exported import VERSION
 from segtron.inference.export.support import Task, input_stride, smallest_side
-from segtron.inference.predictor import model_metadata
+from segtron.inference.model_classes import model_metadata
 
 
 def describe(

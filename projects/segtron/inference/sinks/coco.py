@@ -10,8 +10,8 @@ import numpy as np
 from detectron2.structures import Instances
 
 from segtron.evaluation.coco import instances_to_coco_results
+from segtron.inference.model_classes import category_ids
 from segtron.inference.prediction import Prediction, encoded_masks
-from segtron.inference.predictor import category_ids
 from segtron.inference.sinks.base import SINKS, Sink
 from segtron.inference.sinks.json_text import text_file, write_list
 from segtron.inference.sources.base import Frame, Source
