@@ -235,7 +235,7 @@ def test_what_is_written_of_each_task(tmp_path):
     [written] = run_exported.save({"instances": found}, info, tmp_path / "a.b")
     assert written.name == "a.b.json"
     [entry] = json.loads(written.read_text(encoding="utf-8"))
-    assert entry["class"] == "Straße"
+    assert entry["class"] == "Straße" and entry["class_index"] == 0
     assert entry["bbox"] == [2, 1, 3, 2]
     assert entry["segmentation"] == {"size": [4, 6], "counts": [9, 2, 2, 2, 2, 2, 5]}
 
@@ -253,7 +253,8 @@ def test_what_is_written_of_each_task(tmp_path):
     )
     assert np.asarray(Image.open(png)).tolist() == [[[0, 0, 0], [112, 17, 1]]]
     # A class without a name goes by its number.
-    assert json.loads(listed.read_text()) == [segments[0] | {"class": "5"}]
+    expected = {"id": 70000, "isthing": False, "area": 1, "class": "5", "class_index": 5}
+    assert json.loads(listed.read_text()) == [expected]
     with pytest.raises(FileExistsError):
         run_exported.save({"sem_seg": sem_seg}, info, tmp_path / "semantic")
 

@@ -485,7 +485,8 @@ def save(output: dict[str, Any], info: dict[str, Any], stem: Path) -> list[Path]
 
     A semantic model's classes go to STEM.png, its values being places in `stuff_classes`; a
     panoptic model's segments to STEM.png (COCO's colours: id = R + 256 G + 65536 B) and STEM.json;
-    instances to STEM.json, with masks as COCO's run lengths.
+    instances to STEM.json, with masks as COCO's run lengths. There `class_index` is a place in
+    `thing_classes`, of a panoptic model in `stuff_classes`.
 
     Returns:
         The files, none of which existed.
@@ -495,7 +496,7 @@ def save(output: dict[str, Any], info: dict[str, Any], stem: Path) -> list[Path]
     if "panoptic_seg" in output:
         ids, segments = output["panoptic_seg"]
         pixels = np.stack([ids >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
-        entries = [s | {"class": _name(classes["stuff"], s["category_id"])} for s in segments]
+        entries = [_named(segment, classes["stuff"]) for segment in segments]
     elif "sem_seg" in output:
         labels = output["sem_seg"].argmax(axis=0)
         pixels = labels.astype(np.uint8 if len(output["sem_seg"]) <= 256 else np.uint16)
@@ -504,7 +505,7 @@ def save(output: dict[str, Any], info: dict[str, Any], stem: Path) -> list[Path]
         entries = [
             {
                 "class": _name(classes["thing"], int(label)),
-                "category": int(label),
+                "class_index": int(label),
                 "score": float(score),
                 "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
                 "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
@@ -529,6 +530,13 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     changes = np.flatnonzero(values[1:] != values[:-1]) + 1
     lengths = np.diff([0, *changes, values.size]).tolist()
     return [0, *lengths] if values[0] else lengths
+
+
+def _named(segment: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """A segment for a file, where a category's id would be taken for that of a data set."""
+    segment = dict(segment)
+    label = segment.pop("category_id")
+    return segment | {"class": _name(names, label), "class_index": label}
 
 
 def _name(names: list[str], label: int) -> str:
