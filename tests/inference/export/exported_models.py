@@ -15,6 +15,24 @@ from ...conftest import TINY_MODEL
 
 DETECTOR = TINY_MODEL | {"ROI_HEADS": TINY_MODEL["ROI_HEADS"] | {"NUM_CLASSES": 3}}
 SEMANTIC_FPN = {"NAME": "SemanticFPNHead", "IN_FEATURES": ["p2", "p3", "p4", "p5"], "NORM": ""}
+POINT_REND = {
+    "ROI_MASK_HEAD": {
+        "NAME": "PointRendHead",
+        "POINT_HEAD_ON": True,
+        "POOLER_TYPE": "",
+        "POOLER_RESOLUTION": 14,
+        "OUTPUT_SIDE_RESOLUTION": 7,
+        "FC_DIM": 16,
+        "IN_FEATURES": ["p2"],
+    },
+    "POINT_HEAD": {
+        "NUM_CLASSES": 3,
+        "FC_DIM": 16,
+        "SUBDIVISION_STEPS": 3,
+        "SUBDIVISION_NUM_POINTS": 200,
+        "IN_FEATURES": ["p2", "p3"],
+    },
+}
 MODELS = {
     "instance": DETECTOR,
     "panoptic": DETECTOR
@@ -89,7 +107,12 @@ def make_model(cfg: CfgNode) -> nn.Module:
             # Features are in the hundreds.
             nn.init.normal_(predictor.cls_score.weight, std=0.01)
             nn.init.normal_(predictor.bbox_pred.weight, std=0.003)
-            nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.02)
+            mask_head = model.roi_heads.mask_head
+            if hasattr(mask_head, "point_head"):
+                nn.init.normal_(mask_head.coarse_head.prediction.weight, std=0.02)
+                nn.init.normal_(mask_head.point_head.predictor.weight, std=0.02)
+            else:
+                nn.init.normal_(mask_head.predictor.weight, std=0.02)
         if hasattr(model, "center_head"):
             nn.init.normal_(model.center_head.center_predictor.weight)
             nn.init.normal_(model.center_head.offset_predictor.weight, std=5.0)

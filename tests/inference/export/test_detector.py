@@ -10,7 +10,7 @@ from detectron2.structures import Boxes
 
 from segtron.inference.export.detector import Detector, batched_nms, pool
 
-from .exported_models import make_cfg, make_model
+from .exported_models import POINT_REND, make_cfg, make_model
 
 ROI_MASK = {"ROI_MASK_HEAD": {"NAME": "InstanceMaskHead"}}
 CHANGES = {
@@ -32,6 +32,9 @@ CHANGES = {
         "ROI_HEADS": {"SCORE_THRESH_TEST": 0.1, "NMS_THRESH_TEST": 0.2},
     },
     "scores by sigmoid": {"ROI_BOX_HEAD": {"USE_SIGMOID_CE": True}},
+    "PointRend": POINT_REND,
+    "one PointRend mask for all classes": POINT_REND
+    | {"POINT_HEAD": POINT_REND["POINT_HEAD"] | {"CLS_AGNOSTIC_MASK": True}},
     "anchors off the corner": {"ANCHOR_GENERATOR": {"OFFSET": 0.5}},
 }
 
@@ -59,10 +62,11 @@ def test_it_says_what_the_model_says(name):
     torch.testing.assert_close(found.masks, expected.pred_masks[:, 0], atol=1e-5, rtol=1e-4)
 
 
-def test_nothing_found():
-    cfg = make_cfg("instance", {"ROI_HEADS": {"SCORE_THRESH_TEST": 1.0}})
+@pytest.mark.parametrize(("changes", "side"), [({}, 28), (POINT_REND, 56)])
+def test_nothing_found(changes, side):
+    cfg = make_cfg("instance", changes, {"ROI_HEADS": {"SCORE_THRESH_TEST": 1.0}})
     _, found = detect(cfg, make_model(cfg), torch.zeros(3, 64, 64))
-    assert [tuple(part.shape) for part in found] == [(0, 4), (0,), (0,), (0, 28, 28)]
+    assert [tuple(part.shape) for part in found] == [(0, 4), (0,), (0,), (0, side, side)]
 
 
 @pytest.mark.parametrize("number", [0, 1, 300])

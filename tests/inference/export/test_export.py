@@ -14,7 +14,7 @@ from segtron.inference.export import FORMATS, export_model
 from segtron.inference.export.export import compare
 from segtron.inference.export.run_exported import ExportedModel
 
-from .exported_models import make_cfg, save_model
+from .exported_models import POINT_REND, make_cfg, save_model
 
 # None a multiple of the strides but the first; one upright, one smaller than any input, one long.
 SIZES = [(64, 128), (75, 101), (101, 75), (20, 20), (30, 200)]
@@ -63,6 +63,21 @@ def test_one_panoptic_file_serves_all_sizes(tmp_path):
     assert exported.info["panoptic"]["thing_classes"] == [4, 1, 2]
     assert exported.info["panoptic"]["confidence_threshold"] == 0.3
     assert exported.info["outputs"] == ["boxes", "scores", "classes", "masks", "sem_seg"]
+
+
+@pytest.mark.parametrize(("format", "size"), [("torch", None), ("onnx", (64, 128))])
+def test_point_rend(format, size, tmp_path):
+    if format == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    cfg = make_cfg("instance", POINT_REND)
+    weights = save_model(cfg, tmp_path / "weights.pth")
+    path = tmp_path / f"model{FORMATS[format].suffix}"
+    export_model(cfg, weights, format, path, size=size)
+    exported = ExportedModel(path, threads=1)
+    result = compare(Predictor(cfg, weights), exported, scenes(SIZES if size is None else [size]))
+    assert result.problems == []
+    assert result.matched > 5
 
 
 @pytest.mark.parametrize("format", ["torch", "onnx"])

@@ -8,10 +8,14 @@ from typing import NamedTuple
 import torch
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.poolers import ROIPooler, assign_boxes_to_levels
+from detectron2.projects.point_rend import PointRendMaskHead
 from detectron2.structures import Boxes
 from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import nms, roi_align
+
+from segtron.inference.export.class_choice import of_class
+from segtron.inference.export.point_rend import point_rend_masks
 
 
 class Detections(NamedTuple):
@@ -54,8 +58,7 @@ class Detector(nn.Module):
         proposals = self._propose([features[name] for name in self.proposals.in_features], limits)
         box_features = [features[name] for name in self.heads.box_in_features]
         boxes, scores, classes = self._classify(box_features, proposals, limits)
-        mask_features = [features[name] for name in self.heads.mask_in_features]
-        scores, masks = self._segment(mask_features, boxes, scores, classes)
+        scores, masks = self._segment(features, boxes, scores, classes)
         return Detections(boxes, scores, classes, masks)
 
     def _propose(self, features: Sequence[torch.Tensor], limits: torch.Tensor) -> torch.Tensor:
@@ -118,18 +121,21 @@ class Detector(nn.Module):
 
     def _segment(
         self,
-        features: Sequence[torch.Tensor],
+        features: Mapping[str, torch.Tensor],
         boxes: torch.Tensor,
         scores: torch.Tensor,
         classes: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """New scores (N,), where there is a head that judges masks, and masks (N, M, M)."""
         head = self.heads.mask_head
-        pooled = pool(self.heads.mask_pooler, features, boxes)
-        masks = _of_class(head.layers(pooled), classes).sigmoid()
+        if isinstance(head, PointRendMaskHead):
+            return scores, point_rend_masks(head, features, boxes, classes)
+        mask_features = [features[name] for name in self.heads.mask_in_features]
+        pooled = pool(self.heads.mask_pooler, mask_features, boxes)
+        masks = of_class(head.layers(pooled), classes).sigmoid()
         judge = getattr(head, "mask_iou_head", None)
         if judge is not None:
-            scores = scores * _of_class(judge(pooled, masks[:, None]), classes).clamp(0.0, 1.0)
+            scores = scores * of_class(judge(pooled, masks[:, None]), classes).clamp(0.0, 1.0)
         return scores, masks
 
 
@@ -196,10 +202,3 @@ def _clip(boxes: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
 
 def _are_larger_than(boxes: torch.Tensor, side: float) -> torch.Tensor:
     return ((boxes[:, 2:] - boxes[:, :2]) > side).all(dim=1)
-
-
-def _of_class(x: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """(N, K, ...) and (N,) -> (N, ...); K of 1 means one for all classes."""
-    if x.shape[1] == 1:
-        return x[:, 0]
-    return x[torch.arange(classes.shape[0], device=x.device), classes]

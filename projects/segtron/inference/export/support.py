@@ -15,10 +15,12 @@ from detectron2.modeling.roi_heads import (
     FastRCNNOutputLayers,
     MaskRCNNConvUpsampleHead,
 )
+from detectron2.projects.point_rend import PointRendMaskHead
+from detectron2.projects.point_rend.point_head import StandardPointHead
 from torch import nn
 
 from segtron.errors import UserError
-from segtron.modeling.mask_heads import InstanceMaskHead
+from segtron.modeling.mask_heads import InstanceMaskHead, PointRendHead
 from segtron.modeling.meta_arch import BottomUpPanoptic, UnifiedPanopticFPN
 from segtron.modeling.semantic_heads.head import SemSegHead
 
@@ -51,7 +53,11 @@ _PARTS = (
     ("ANCHOR_GENERATOR.NAME", "proposal_generator.anchor_generator", (DefaultAnchorGenerator,)),
     ("ROI_HEADS.NAME", "roi_heads", (StandardROIHeads,)),
     ("ROI_BOX_HEAD.NAME", "roi_heads.box_head", (FastRCNNConvFCHead,)),
-    ("ROI_MASK_HEAD.NAME", "roi_heads.mask_head", (InstanceMaskHead, MaskRCNNConvUpsampleHead)),
+    (
+        "ROI_MASK_HEAD.NAME",
+        "roi_heads.mask_head",
+        (InstanceMaskHead, MaskRCNNConvUpsampleHead, PointRendHead, PointRendMaskHead),
+    ),
 )
 
 
@@ -109,13 +115,30 @@ def _check_detector(cfg: CfgNode, model: nn.Module) -> None:
     for transform in (predictor.box2box_transform, model.proposal_generator.box2box_transform):
         if type(transform) is not Box2BoxTransform:
             raise _not_supported("ROI_HEADS.NAME", type(transform), (Box2BoxTransform,))
-    for part, pooler in (("BOX", heads.box_pooler), ("MASK", heads.mask_pooler)):
-        kind = cfg.MODEL[f"ROI_{part}_HEAD"].POOLER_TYPE
-        if pooler is None or kind not in ("ROIAlign", "ROIAlignV2"):
-            raise UserError(
-                f"MODEL.ROI_{part}_HEAD.POOLER_TYPE is {kind!r}, which can't be exported; ROIAlign "
-                "and ROIAlignV2 can"
-            )
+    _check_pooler(cfg, "BOX", heads.box_pooler)
+    if isinstance(heads.mask_head, PointRendMaskHead):
+        _check_point_head(heads.mask_head)
+    else:
+        _check_pooler(cfg, "MASK", heads.mask_pooler)
+
+
+def _check_pooler(cfg: CfgNode, part: str, pooler: nn.Module | None) -> None:
+    kind = cfg.MODEL[f"ROI_{part}_HEAD"].POOLER_TYPE
+    if pooler is None or kind not in ("ROIAlign", "ROIAlignV2"):
+        raise UserError(
+            f"MODEL.ROI_{part}_HEAD.POOLER_TYPE is {kind!r}, which can't be exported; ROIAlign "
+            "and ROIAlignV2 can"
+        )
+
+
+def _check_point_head(head: PointRendMaskHead) -> None:
+    if not head.mask_point_on:
+        raise UserError(
+            "MODEL.ROI_MASK_HEAD.POINT_HEAD_ON is False, with which PointRend predicts nothing; "
+            "set it to True"
+        )
+    if type(head.point_head) is not StandardPointHead:
+        raise _not_supported("POINT_HEAD.NAME", type(head.point_head), (StandardPointHead,))
 
 
 def _not_supported(key: str, kind: type, known: tuple[type, ...] = ()) -> UserError:
