@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtron.visualization.fates import FATES
+from segtron.visualization.colors import IGNORED_COLOR
+from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
 from segtron.visualization.report_layers import ImageLayers, Region, count_regions
@@ -151,7 +152,8 @@ def square(x: int, y: int, side: int = 20) -> Any:
 
 def region(fate: str, category: int, x: int, score: float | None = None) -> Region:
     is_category = 2 if fate == "wrong class" else None
-    return Region(square(x, 20), category, FATES[fate], fate, is_category, score)
+    color = FATES.get(fate, IGNORED_COLOR)
+    return Region(square(x, 20), category, color, fate, is_category, score)
 
 
 # Quality, and what is found, missed or invented in each image.
@@ -160,7 +162,7 @@ IMAGES = (
     (0.2, [region("missed", 0, 5), region("missed", 1, 35), region("found", 0, 65, 0.95)]),
     (0.3, [region("invented", 1, 5, 0.9), region("invented", 1, 35, 0.3)]),
     (0.4, [region("wrong class", 0, 5, 0.6)]),
-    (0.5, [region("found", 2, 5, 0.7)]),
+    (0.5, [region("found", 2, 5, 0.7), region(NOT_SCORED, 1, 35)]),
     (None, []),
 )
 
@@ -383,6 +385,44 @@ def test_outlines_lie_on_the_picture(browser: Browser, page: Path) -> None:
         ".map(side => side / i.width * 96); })()"
     )
     assert box == pytest.approx([5, 20, 20, 20], abs=0.6)
+
+
+def hover(browser: Browser, fate: str) -> None:
+    """Point at the last region of a fate."""
+    x, y = browser.run(
+        f"(() => {{ const path = [...$('stage').querySelectorAll('path')]"
+        f".findLast(path => path.region?.fate === '{fate}');"
+        "const {left, top, width, height} = path.getBoundingClientRect();"
+        "return [left + width / 2, top + height / 2]; })()"
+    )
+    browser.mouse("mouseMoved", x, y)
+
+
+def test_the_tip_goes_with_what_it_was_about(browser: Browser, page: Path) -> None:
+    browser.open(page, "#image/1/2")
+    for keys in (["ArrowRight"], ["e"]):
+        browser.run("openViewer(1)")
+        browser.wait_for("view.outlines !== null")
+        hover(browser, "found")
+        browser.wait_for("!tip.hidden && tip.textContent === 'square 0.95errors, found'")
+        # The next image has nothing there.
+        browser.press(*keys)
+        assert browser.run("tip.hidden") is True
+
+
+def test_the_list_counts_errors_apart_from_what_is_right(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+
+    def heading(image: str) -> str:
+        browser.run(f"openViewer(state.shown.findIndex(image => image.name === '{image}'))")
+        browser.wait_for("view.outlines !== null")
+        return browser.run("document.querySelector('#regions h3').textContent")
+
+    assert heading("c") == "2 errors, 1 found"
+    assert heading("f") == "1 error"
+    assert heading("d") == "0 errors, 1 found, 1 not scored"
+    browser.press("e", "p")
+    assert heading("d") == "Prediction: 1"
 
 
 def test_images_are_walked_through_by_keys(browser: Browser, page: Path) -> None:
