@@ -205,7 +205,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         ],
         "error_types": [{"title": ATTACK, "AP50": 50.0, "rows": [["missed", 12.5, 7]]}],
-        "sizes": [{"title": ATTACK, "rows": [["small", None, 0, 3]]}],
+        "sizes": [{"title": ATTACK, "rows": [["small", None, 0, 3], ["large", 40.0, 5, 6]]}],
     }
     report = Report(
         title=ATTACK,
@@ -485,7 +485,69 @@ def test_classes_are_sorted_by_their_bars(browser: Browser, page: Path) -> None:
         assert browser.run(rows)[0] == "low"
     # A curve, precision and recall, error types, sizes, the confusion matrix.
     assert browser.run("document.querySelectorAll('#charts figure').length") == 5
+    matrix = browser.run("document.querySelector('.matrix').closest('figure').innerText")
+    assert matrix.startswith("Confusion matrix\n\nPixels of each class (rows)")
     assert browser.run("window.hacked === undefined")
+
+
+def test_the_main_score_s_column_comes_first(browser: Browser, tmp_path: Path) -> None:
+    # In metrics.json names are in the alphabet's order.
+    classes = {"a": {"ACC": 1.0, "IoU": 2.0}, "b": {"ACC": 2.0, "IoU": 1.0}}
+    score = {"task": "sem_seg", "protocol": "", "overall": {"mIoU": 1.5}, "classes": classes}
+    report = Report("main", {}, [score], [], {}, [gallery(("a",))])
+    browser.open(write_report(tmp_path / "report", report))
+    heads = "[...document.querySelectorAll('.classes thead th')]"
+    assert browser.run(f"{heads}.map(th => th.textContent)") == ["class", "IoU", "ACC"]
+    rows = "[...document.querySelectorAll('.classes tbody th')].map(row => row.textContent)"
+    assert browser.run(rows) == ["b", "a"]
+    # All of the heading sorts, not only its words.
+    corner = f"(box => [box.right - 3, box.top + 3])({heads}[2].getBoundingClientRect())"
+    x, y = browser.run(corner)
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.mouse(kind, x, y, button="left", clickCount=1)
+    assert browser.run(rows) == ["a", "b"]
+
+
+def test_a_long_table_ends_amid_a_row(browser: Browser, tmp_path: Path) -> None:
+    def cut_row(count: int) -> list[float]:
+        """The place of the first row that can't be seen whole, and the part that can."""
+        classes = {f"{i:02d}": {"AP": float(i)} for i in range(count)}
+        score = {"task": "segm", "protocol": "", "overall": {"AP": 1.0}, "classes": classes}
+        report = Report("long", {}, [score], [], {}, [gallery(("a",))])
+        browser.open(write_report(tmp_path / f"report {count}", report))
+        return browser.run(
+            "(() => { const {bottom} = document.querySelector('.scroll').getBoundingClientRect();"
+            "const boxes = [...document.querySelectorAll('.classes tbody tr')]"
+            ".map(row => row.getBoundingClientRect());"
+            "const at = boxes.findIndex(box => box.bottom > bottom + 1);"
+            "return at < 0 ? [] : [at, (bottom - boxes[at].top) / boxes[at].height]; })()"
+        )
+
+    assert cut_row(19) == []
+    assert cut_row(40) == [20, pytest.approx(0.5, abs=0.25)]
+
+
+def test_bars_of_scores_end_at_100(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    lengths = "[...document.querySelectorAll('.bars .length')].map(bar => bar.style.width)"
+    # Of error types, the longest fills the row.
+    assert browser.run(lengths) == ["100%", "0%", "40%"]
+
+
+def test_charts_of_a_kind_lie_side_by_side(browser: Browser, tmp_path: Path) -> None:
+    curve = {"name": "a", "points": [[1, 2.0], [2, 3.0]]}
+    curves = [{"title": title, "lines": [curve]} for title in "xyz"]
+    best = {"F1": 50.0, "precision": 60.0, "recall": 40.0, "score": 0.5}
+    line = {"name": "a", "points": [[0, 100.0], [60, 50.0]], "best": best}
+    pairs = [{"title": title, "lines": [line]} for title in ("bbox", "segm")]
+    report = Report("pairs", {}, [], curves, {"a": {"precision_recall": pairs}}, [gallery(("a",))])
+    browser.open(write_report(tmp_path / "report", report))
+    boxes = browser.run(
+        "[...document.querySelectorAll('#charts figure')].map(f => f.getBoundingClientRect())"
+        ".map(({left, top}) => [left, top])"
+    )
+    (left, top), (next_left, next_top) = boxes[3:]
+    assert top == next_top and left < next_left
 
 
 def told_at(browser: Browser, chart: int) -> str:
