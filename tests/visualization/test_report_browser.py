@@ -427,9 +427,10 @@ def test_the_list_counts_errors_apart_from_what_is_right(browser: Browser, page:
 
 def test_images_are_walked_through_by_keys(browser: Browser, page: Path) -> None:
     browser.open(page, "#images")
-    browser.press("ArrowRight", "ArrowRight", "Enter")
-    assert browser.run("[$('viewer').open, $('image-name').textContent]") == [True, "b"]
-    browser.press("ArrowRight")
+    # The first arrow goes to the first card, and switching a layer loses no place.
+    browser.press("ArrowRight", "p", "ArrowRight", "p", "Enter")
+    assert browser.run("[$('viewer').open, $('image-name').textContent]") == [True, "c"]
+    browser.press("ArrowRight", "ArrowRight")
     assert browser.run("[$('place').textContent, location.hash]") == ["4 of 6", "#image/1/4"]
     browser.press(*["ArrowRight"] * 5)
     assert browser.run("[$('image-name').textContent, $('next').disabled]") == ["e", True]
@@ -441,6 +442,34 @@ def test_images_are_walked_through_by_keys(browser: Browser, page: Path) -> None
     browser.press("d")
     assert browser.run("[$('help').open, document.activeElement.id]") == [False, "query"]
     assert names(browser) == "d"
+
+
+def test_keys_of_the_viewer_do_nothing_in_the_grid(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+    browser.press("s", "f", "d")
+    assert browser.run("[state.beside, state.fill, state.dim]") == [False, True, False]
+    browser.run("openViewer(0)")
+    browser.press("s", "f", "d")
+    assert browser.run("[state.beside, state.fill, state.dim]") == [True, False, True]
+
+
+def test_a_slider_keeps_only_its_arrows(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+    browser.run("$('score').querySelector('input').focus()")
+    browser.press("p", "ArrowRight")
+    assert browser.run("[state.layers.has('prediction'), state.focus]") == [True, 0]
+    assert browser.run("document.activeElement.type") == "range"
+    browser.press("/")
+    assert browser.run("document.activeElement.id") == "query"
+
+
+def test_a_row_of_the_list_switches_its_layer_on(browser: Browser, page: Path) -> None:
+    browser.open(page, "#image/1/2")
+    browser.wait_for("view.outlines !== null")
+    browser.press("e")
+    assert shapes(browser) == []
+    browser.run("document.querySelector('#regions li').click()")
+    assert len(shapes(browser)) == 3 and browser.run("view.zoom") > 1
 
 
 def test_the_wheel_zooms_at_the_pointer_and_all_panes_together(
