@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtron.visualization.fates import FATES
+from segtron.visualization.colors import IGNORED_COLOR
+from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
 from segtron.visualization.report_layers import ImageLayers, Region, count_regions
@@ -151,7 +152,8 @@ def square(x: int, y: int, side: int = 20) -> Any:
 
 def region(fate: str, category: int, x: int, score: float | None = None) -> Region:
     is_category = 2 if fate == "wrong class" else None
-    return Region(square(x, 20), category, FATES[fate], fate, is_category, score)
+    color = FATES.get(fate, IGNORED_COLOR)
+    return Region(square(x, 20), category, color, fate, is_category, score)
 
 
 # Quality, and what is found, missed or invented in each image.
@@ -160,7 +162,7 @@ IMAGES = (
     (0.2, [region("missed", 0, 5), region("missed", 1, 35), region("found", 0, 65, 0.95)]),
     (0.3, [region("invented", 1, 5, 0.9), region("invented", 1, 35, 0.3)]),
     (0.4, [region("wrong class", 0, 5, 0.6)]),
-    (0.5, [region("found", 2, 5, 0.7)]),
+    (0.5, [region("found", 2, 5, 0.7), region(NOT_SCORED, 1, 35)]),
     (None, []),
 )
 
@@ -203,7 +205,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
         ],
         "error_types": [{"title": ATTACK, "AP50": 50.0, "rows": [["missed", 12.5, 7]]}],
-        "sizes": [{"title": ATTACK, "rows": [["small", None, 0, 3]]}],
+        "sizes": [{"title": ATTACK, "rows": [["small", None, 0, 3], ["large", 40.0, 5, 6]]}],
     }
     report = Report(
         title=ATTACK,
@@ -385,11 +387,50 @@ def test_outlines_lie_on_the_picture(browser: Browser, page: Path) -> None:
     assert box == pytest.approx([5, 20, 20, 20], abs=0.6)
 
 
+def hover(browser: Browser, fate: str) -> None:
+    """Point at the last region of a fate."""
+    x, y = browser.run(
+        f"(() => {{ const path = [...$('stage').querySelectorAll('path')]"
+        f".findLast(path => path.region?.fate === '{fate}');"
+        "const {left, top, width, height} = path.getBoundingClientRect();"
+        "return [left + width / 2, top + height / 2]; })()"
+    )
+    browser.mouse("mouseMoved", x, y)
+
+
+def test_the_tip_goes_with_what_it_was_about(browser: Browser, page: Path) -> None:
+    browser.open(page, "#image/1/2")
+    for keys in (["ArrowRight"], ["e"]):
+        browser.run("openViewer(1)")
+        browser.wait_for("view.outlines !== null")
+        hover(browser, "found")
+        browser.wait_for("!tip.hidden && tip.textContent === 'square 0.95errors, found'")
+        # The next image has nothing there.
+        browser.press(*keys)
+        assert browser.run("tip.hidden") is True
+
+
+def test_the_list_counts_errors_apart_from_what_is_right(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+
+    def heading(image: str) -> str:
+        browser.run(f"openViewer(state.shown.findIndex(image => image.name === '{image}'))")
+        browser.wait_for("view.outlines !== null")
+        return browser.run("document.querySelector('#regions h3').textContent")
+
+    assert heading("c") == "2 errors, 1 found"
+    assert heading("f") == "1 error"
+    assert heading("d") == "0 errors, 1 found, 1 not scored"
+    browser.press("e", "p")
+    assert heading("d") == "Prediction: 1"
+
+
 def test_images_are_walked_through_by_keys(browser: Browser, page: Path) -> None:
     browser.open(page, "#images")
-    browser.press("ArrowRight", "ArrowRight", "Enter")
-    assert browser.run("[$('viewer').open, $('image-name').textContent]") == [True, "b"]
-    browser.press("ArrowRight")
+    # The first arrow goes to the first card, and switching a layer loses no place.
+    browser.press("ArrowRight", "p", "ArrowRight", "p", "Enter")
+    assert browser.run("[$('viewer').open, $('image-name').textContent]") == [True, "c"]
+    browser.press("ArrowRight", "ArrowRight")
     assert browser.run("[$('place').textContent, location.hash]") == ["4 of 6", "#image/1/4"]
     browser.press(*["ArrowRight"] * 5)
     assert browser.run("[$('image-name').textContent, $('next').disabled]") == ["e", True]
@@ -401,6 +442,34 @@ def test_images_are_walked_through_by_keys(browser: Browser, page: Path) -> None
     browser.press("d")
     assert browser.run("[$('help').open, document.activeElement.id]") == [False, "query"]
     assert names(browser) == "d"
+
+
+def test_keys_of_the_viewer_do_nothing_in_the_grid(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+    browser.press("s", "f", "d")
+    assert browser.run("[state.beside, state.fill, state.dim]") == [False, True, False]
+    browser.run("openViewer(0)")
+    browser.press("s", "f", "d")
+    assert browser.run("[state.beside, state.fill, state.dim]") == [True, False, True]
+
+
+def test_a_slider_keeps_only_its_arrows(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+    browser.run("$('score').querySelector('input').focus()")
+    browser.press("p", "ArrowRight")
+    assert browser.run("[state.layers.has('prediction'), state.focus]") == [True, 0]
+    assert browser.run("document.activeElement.type") == "range"
+    browser.press("/")
+    assert browser.run("document.activeElement.id") == "query"
+
+
+def test_a_row_of_the_list_switches_its_layer_on(browser: Browser, page: Path) -> None:
+    browser.open(page, "#image/1/2")
+    browser.wait_for("view.outlines !== null")
+    browser.press("e")
+    assert shapes(browser) == []
+    browser.run("document.querySelector('#regions li').click()")
+    assert len(shapes(browser)) == 3 and browser.run("view.zoom") > 1
 
 
 def test_the_wheel_zooms_at_the_pointer_and_all_panes_together(
@@ -445,7 +514,69 @@ def test_classes_are_sorted_by_their_bars(browser: Browser, page: Path) -> None:
         assert browser.run(rows)[0] == "low"
     # A curve, precision and recall, error types, sizes, the confusion matrix.
     assert browser.run("document.querySelectorAll('#charts figure').length") == 5
+    matrix = browser.run("document.querySelector('.matrix').closest('figure').innerText")
+    assert matrix.startswith("Confusion matrix\n\nPixels of each class (rows)")
     assert browser.run("window.hacked === undefined")
+
+
+def test_the_main_score_s_column_comes_first(browser: Browser, tmp_path: Path) -> None:
+    # In metrics.json names are in the alphabet's order.
+    classes = {"a": {"ACC": 1.0, "IoU": 2.0}, "b": {"ACC": 2.0, "IoU": 1.0}}
+    score = {"task": "sem_seg", "protocol": "", "overall": {"mIoU": 1.5}, "classes": classes}
+    report = Report("main", {}, [score], [], {}, [gallery(("a",))])
+    browser.open(write_report(tmp_path / "report", report))
+    heads = "[...document.querySelectorAll('.classes thead th')]"
+    assert browser.run(f"{heads}.map(th => th.textContent)") == ["class", "IoU", "ACC"]
+    rows = "[...document.querySelectorAll('.classes tbody th')].map(row => row.textContent)"
+    assert browser.run(rows) == ["b", "a"]
+    # All of the heading sorts, not only its words.
+    corner = f"(box => [box.right - 3, box.top + 3])({heads}[2].getBoundingClientRect())"
+    x, y = browser.run(corner)
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.mouse(kind, x, y, button="left", clickCount=1)
+    assert browser.run(rows) == ["a", "b"]
+
+
+def test_a_long_table_ends_amid_a_row(browser: Browser, tmp_path: Path) -> None:
+    def cut_row(count: int) -> list[float]:
+        """The place of the first row that can't be seen whole, and the part that can."""
+        classes = {f"{i:02d}": {"AP": float(i)} for i in range(count)}
+        score = {"task": "segm", "protocol": "", "overall": {"AP": 1.0}, "classes": classes}
+        report = Report("long", {}, [score], [], {}, [gallery(("a",))])
+        browser.open(write_report(tmp_path / f"report {count}", report))
+        return browser.run(
+            "(() => { const {bottom} = document.querySelector('.scroll').getBoundingClientRect();"
+            "const boxes = [...document.querySelectorAll('.classes tbody tr')]"
+            ".map(row => row.getBoundingClientRect());"
+            "const at = boxes.findIndex(box => box.bottom > bottom + 1);"
+            "return at < 0 ? [] : [at, (bottom - boxes[at].top) / boxes[at].height]; })()"
+        )
+
+    assert cut_row(19) == []
+    assert cut_row(40) == [20, pytest.approx(0.5, abs=0.25)]
+
+
+def test_bars_of_scores_end_at_100(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    lengths = "[...document.querySelectorAll('.bars .length')].map(bar => bar.style.width)"
+    # Of error types, the longest fills the row.
+    assert browser.run(lengths) == ["100%", "0%", "40%"]
+
+
+def test_charts_of_a_kind_lie_side_by_side(browser: Browser, tmp_path: Path) -> None:
+    curve = {"name": "a", "points": [[1, 2.0], [2, 3.0]]}
+    curves = [{"title": title, "lines": [curve]} for title in "xyz"]
+    best = {"F1": 50.0, "precision": 60.0, "recall": 40.0, "score": 0.5}
+    line = {"name": "a", "points": [[0, 100.0], [60, 50.0]], "best": best}
+    pairs = [{"title": title, "lines": [line]} for title in ("bbox", "segm")]
+    report = Report("pairs", {}, [], curves, {"a": {"precision_recall": pairs}}, [gallery(("a",))])
+    browser.open(write_report(tmp_path / "report", report))
+    boxes = browser.run(
+        "[...document.querySelectorAll('#charts figure')].map(f => f.getBoundingClientRect())"
+        ".map(({left, top}) => [left, top])"
+    )
+    (left, top), (next_left, next_top) = boxes[3:]
+    assert top == next_top and left < next_left
 
 
 def told_at(browser: Browser, chart: int) -> str:

@@ -55,6 +55,15 @@ def test_the_last_evaluation_is_shown(tmp_path: Path) -> None:
     ]
 
 
+def test_scores_beside_the_main_one_have_the_scorers_order(tmp_path: Path) -> None:
+    names = ("segm/AP", "segm/AP50", "segm/APl", "segm/APm", "segm/APs", "segm/F1")
+    names += ("panoptic_seg/PQ", "panoptic_seg/PQ_st", "panoptic_seg/PQ_th", "panoptic_seg/SQ")
+    metrics = write_lines(tmp_path / "metrics.json", dict.fromkeys(sorted(names), 1.0))
+    panoptic, instances = describe_scores(metrics)
+    assert list(instances["overall"]) == ["AP", "AP50", "APs", "APm", "APl", "F1"]
+    assert list(panoptic["overall"]) == ["PQ", "SQ", "PQ_th", "PQ_st"]
+
+
 def test_a_run_without_metrics(tmp_path: Path) -> None:
     missing = tmp_path / "metrics.json"
     assert describe_scores(missing) == [] and describe_curves(missing) == []

@@ -31,6 +31,9 @@ PROTOCOLS = {
     "sem_seg/mIoU": "Detectron2's rules",
     "cityscapes_sem_seg/IoU": "Cityscapes' protocol",
 }
+# Scores beside the main one, in their scorers' order, small before large; others follow.
+_ORDER = ("AP50", "AP75", "APs", "APm", "APl")
+_ORDER += ("SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st")
 # More points of a curve can't be told apart.
 MOST_POINTS = 400
 _TITLES = {
@@ -86,8 +89,7 @@ def describe_scores(metrics_file: Path) -> list[dict[str, Any]]:
 
     Returns:
         Of each `task`, such as "segm": `protocol`; `overall`, metric -> percent or None, the main
-        one first; and
-        `classes`, class -> metric -> percent or None.
+        one first; and `classes`, class -> metric -> percent or None.
     """
     metrics = next(evaluations(metrics_file), {})
     tasks: dict[str, dict[str, Any]] = {}
@@ -110,7 +112,15 @@ def describe_scores(metrics_file: Path) -> list[dict[str, Any]]:
                 table["classes"].setdefault(category, {})[metric] = number
             elif "/" not in metric:
                 table["overall"][metric] = number
+    for table in tasks.values():
+        main, *others = table["overall"].items()
+        table["overall"] = dict([main, *sorted(others, key=_place)])
     return list(tasks.values())
+
+
+def _place(score: tuple[str, Any]) -> int:
+    name, _ = score
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
 
 
 def _task(task: str) -> dict[str, Any]:
