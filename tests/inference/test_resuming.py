@@ -158,8 +158,14 @@ def test_files_that_went_missing_meanwhile_are_made_again(tmp_path):
 
 def test_leftovers_of_a_kill_are_removed(tmp_path):
     images = make_images(tmp_path / "in", 6)
+    (images / "sub").mkdir()
+    write_video(images / "sub" / "f.avi", frames=3)
     run_and_stop(2, [images], tmp_path / "out", batch_size=1)
-    for name in (".predictions-0123456789ab.json", "b/.1-0123456789ab.png"):
+    for name in (
+        ".predictions-0123456789ab.json",
+        "b/.1-0123456789ab.png",
+        "sub/.f-0123456789ab.mp4",
+    ):
         (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "out" / name).write_bytes(b"half")
     run([images], tmp_path / "out", batch_size=1, resume=True)

@@ -144,6 +144,7 @@ def _predict_all(
     lengths = [source.length for source in sources]
     images = read_sources(sources, journal.position)
     folders = {sink.output_dir for sink in sinks}
+    folders |= {path.parent for sink in sinks for path in sink.files_of_all(sources)}
     with (
         ending_by_interrupt(sources),
         closing(ahead(images, window_size(batch_size)) if read_ahead else images) as items,
