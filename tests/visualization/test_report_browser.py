@@ -156,13 +156,13 @@ def region(fate: str, category: int, x: int, score: float | None = None) -> Regi
     return Region(square(x, 20), category, color, fate, is_category, score)
 
 
-# Quality, and what is found, missed or invented in each image.
+# Quality in percent, and what is found, missed or invented in each image.
 IMAGES = (
-    (0.1, [region("missed", 0, 5)]),
-    (0.2, [region("missed", 0, 5), region("missed", 1, 35), region("found", 0, 65, 0.95)]),
-    (0.3, [region("invented", 1, 5, 0.9), region("invented", 1, 35, 0.3)]),
-    (0.4, [region("wrong class", 0, 5, 0.6)]),
-    (0.5, [region("found", 2, 5, 0.7), region(NOT_SCORED, 1, 35)]),
+    (10.0, [region("missed", 0, 5)]),
+    (20.0, [region("missed", 0, 5), region("missed", 1, 35), region("found", 0, 65, 0.95)]),
+    (30.0, [region("invented", 1, 5, 0.9), region("invented", 1, 35, 0.3)]),
+    (40.0, [region("wrong class", 0, 5, 0.6)]),
+    (50.0, [region("found", 2, 5, 0.7), region(NOT_SCORED, 1, 35)]),
     (None, []),
 )
 
@@ -289,6 +289,14 @@ def test_images_are_sorted(browser: Browser, page: Path) -> None:
     assert sort_by("quality") == "fcbade"
     browser.press("r")
     assert names(browser) == "dabcfe"
+
+
+def test_qualities_are_percents(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+    shown = browser.run(
+        "[...document.querySelectorAll('#grid .numbers b')].map(b => b.textContent)"
+    )
+    assert shown == ["10.0 %", "20.0 %", "30.0 %", "40.0 %", "50.0 %", "none"]
 
 
 def test_images_are_filtered(browser: Browser, page: Path) -> None:
