@@ -633,6 +633,48 @@ def test_a_part_that_fails_does_not_take_the_others_along(browser: Browser, tmp_
     browser.complaints.clear()
 
 
+def test_a_name_takes_the_free_room_of_the_bar(browser: Browser, tmp_path: Path) -> None:
+    name = f"{'a' * 29}/{'b' * 20}.png"
+    report = Report("wide", {}, [], [], {}, [gallery((name,))])
+    browser.resize(1400, 700)
+    try:
+        browser.open(write_report(tmp_path / "report", report), "#image/1/1")
+        cut = "[...$('image-name').children].some(part => part.scrollWidth > part.clientWidth)"
+        assert browser.run(cut) is False
+        # In one line with the buttons.
+        assert browser.run("document.querySelector('#viewer .bar').clientHeight") < 60
+    finally:
+        browser.resize(1200, 800)
+
+
+@pytest.mark.parametrize("tab", ["scores", "images"])
+def test_the_header_covers_nothing_of_a_tab(browser: Browser, tmp_path: Path, tab: str) -> None:
+    curve = {"title": "x", "lines": [{"name": "a", "points": [[1, 2.0], [2, 3.0]]}]}
+    report = Report("tall", {"a": "b"}, [], [curve] * 6, {}, [gallery(tuple("abcdef") * 5)])
+    browser.resize(800, 600)
+    try:
+        browser.open(write_report(tmp_path / "report", report), f"#{tab}")
+        browser.wait_for("document.documentElement.scrollHeight > innerHeight + 200")
+        browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        below = "document.querySelector('header').getBoundingClientRect().bottom"
+        first = {"scores": "$('facts')", "images": "$('grid')"}[tab]
+        limit = {"scores": below, "images": "$('toolbar').getBoundingClientRect().bottom"}[tab]
+        assert browser.run(f"{first}.getBoundingClientRect().top - {limit}") >= 0
+    finally:
+        browser.resize(1200, 800)
+
+
+def test_keys_do_not_touch_what_they_do(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.press("?")
+    gaps = browser.run(
+        "[...document.querySelectorAll('#keys div')].map(row => [...row.querySelectorAll('kbd,dd')]"
+        ".map(part => part.getBoundingClientRect())).map(([key, text]) => text.left - key.right)"
+    )
+    assert min(gaps) > 8
+    browser.press("Escape")
+
+
 @pytest.mark.parametrize("width", [320, 390, 1200])
 def test_it_fits_the_screen(browser: Browser, page: Path, width: int) -> None:
     browser.resize(width, 700)
