@@ -19,6 +19,7 @@ from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
 from segtron.visualization.report_layers import ImageLayers, Region, count_regions
+from segtron.visualization.report_pictures import hex_color
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -371,6 +372,28 @@ def test_layers_are_switched(browser: Browser, page: Path) -> None:
     red, green, blue, opacity = browser.run(color.format(int(15 * scale)))
     assert red > 200 and green < 80 and blue < 80 and 40 < opacity < 110
     assert browser.run(color.format(int(50 * scale)))[3] == 0
+
+
+def test_colours_are_those_of_fates_where_errors_lie_over_other_layers(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page, "#image/1/2")
+    browser.wait_for("view.outlines !== null")
+    browser.press("g", "p")
+    looks = (
+        "Object.fromEntries(Object.keys(LAYERS).map(layer => [layer, [...$('stage')"
+        ".querySelectorAll(`.${layer} path`)].map(path => ['stroke', 'fill-opacity']"
+        ".map(name => path.getAttribute(name)).join(' ')).at(-1)]))"
+    )
+    green = hex_color(FATES["found"])
+    over = {"ground_truth": "#fff 0", "prediction": "#000 0", "errors": f"{green} 0.12"}
+    assert browser.run(looks) == over
+    # Side by side, and without errors, each has its own.
+    alone = {"ground_truth": f"{green} 0.42", "prediction": f"{green} 0.42"}
+    browser.press("s")
+    assert browser.run(looks) == over | alone
+    browser.press("s", "e")
+    assert browser.run(looks) == alone
 
 
 def test_predictions_below_the_score_are_not_drawn(browser: Browser, page: Path) -> None:
