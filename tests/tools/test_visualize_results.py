@@ -40,7 +40,7 @@ def test_a_page_is_written(
         (gallery,) = report_content(scored_run)["galleries"]
         return [image["numbers"]["quality"] for image in gallery["images"]]
 
-    assert qualities("--score-threshold", "0.3") == [0, 1]
+    assert qualities("--score-threshold", "0.3") == [0, 100]
     assert report_content(scored_run)["galleries"][0]["min_score"] == 0.3
     # By the config's threshold of 0.5, nothing is found.
     assert qualities("--number", "all") == [0, 0]

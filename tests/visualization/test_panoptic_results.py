@@ -139,6 +139,6 @@ def test_instances_go_by_the_classes_of_things(panoptic_run, report_content):
     show(panoptic_run)
     panoptic, instances = report_content(panoptic_run)["galleries"]
     assert (panoptic["kind"], instances["kind"]) == ("panoptic", "instances")
-    # None of four cars, and one: 1 / (1 + 3 / 2).
+    # None of four cars, and one: 1 / (1 + 3 / 2), in percent.
     shown = [(image["name"], image["numbers"]["quality"]) for image in instances["images"]]
-    assert shown == [("b.png", 0), ("a.png", 0.4)]
+    assert shown == [("b.png", 0), ("a.png", 40)]

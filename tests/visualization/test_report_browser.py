@@ -19,6 +19,7 @@ from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
 from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
 from segtron.visualization.report_layers import ImageLayers, Region, count_regions
+from segtron.visualization.report_pictures import hex_color
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, PROGRAMS)), None)
@@ -156,13 +157,13 @@ def region(fate: str, category: int, x: int, score: float | None = None) -> Regi
     return Region(square(x, 20), category, color, fate, is_category, score)
 
 
-# Quality, and what is found, missed or invented in each image.
+# Quality in percent, and what is found, missed or invented in each image.
 IMAGES = (
-    (0.1, [region("missed", 0, 5)]),
-    (0.2, [region("missed", 0, 5), region("missed", 1, 35), region("found", 0, 65, 0.95)]),
-    (0.3, [region("invented", 1, 5, 0.9), region("invented", 1, 35, 0.3)]),
-    (0.4, [region("wrong class", 0, 5, 0.6)]),
-    (0.5, [region("found", 2, 5, 0.7), region(NOT_SCORED, 1, 35)]),
+    (10.0, [region("missed", 0, 5)]),
+    (20.0, [region("missed", 0, 5), region("missed", 1, 35), region("found", 0, 65, 0.95)]),
+    (30.0, [region("invented", 1, 5, 0.9), region("invented", 1, 35, 0.3)]),
+    (40.0, [region("wrong class", 0, 5, 0.6)]),
+    (50.0, [region("found", 2, 5, 0.7), region(NOT_SCORED, 1, 35)]),
     (None, []),
 )
 
@@ -291,6 +292,14 @@ def test_images_are_sorted(browser: Browser, page: Path) -> None:
     assert names(browser) == "dabcfe"
 
 
+def test_qualities_are_percents(browser: Browser, page: Path) -> None:
+    browser.open(page, "#images")
+    shown = browser.run(
+        "[...document.querySelectorAll('#grid .numbers b')].map(b => b.textContent)"
+    )
+    assert shown == ["10.0 %", "20.0 %", "30.0 %", "40.0 %", "50.0 %", "none"]
+
+
 def test_images_are_filtered(browser: Browser, page: Path) -> None:
     browser.open(page, "#images")
 
@@ -363,6 +372,28 @@ def test_layers_are_switched(browser: Browser, page: Path) -> None:
     red, green, blue, opacity = browser.run(color.format(int(15 * scale)))
     assert red > 200 and green < 80 and blue < 80 and 40 < opacity < 110
     assert browser.run(color.format(int(50 * scale)))[3] == 0
+
+
+def test_colours_are_those_of_fates_where_errors_lie_over_other_layers(
+    browser: Browser, page: Path
+) -> None:
+    browser.open(page, "#image/1/2")
+    browser.wait_for("view.outlines !== null")
+    browser.press("g", "p")
+    looks = (
+        "Object.fromEntries(Object.keys(LAYERS).map(layer => [layer, [...$('stage')"
+        ".querySelectorAll(`.${layer} path`)].map(path => ['stroke', 'fill-opacity']"
+        ".map(name => path.getAttribute(name)).join(' ')).at(-1)]))"
+    )
+    green = hex_color(FATES["found"])
+    over = {"ground_truth": "#fff 0", "prediction": "#000 0", "errors": f"{green} 0.12"}
+    assert browser.run(looks) == over
+    # Side by side, and without errors, each has its own.
+    alone = {"ground_truth": f"{green} 0.42", "prediction": f"{green} 0.42"}
+    browser.press("s")
+    assert browser.run(looks) == over | alone
+    browser.press("s", "e")
+    assert browser.run(looks) == alone
 
 
 def test_predictions_below_the_score_are_not_drawn(browser: Browser, page: Path) -> None:
@@ -623,6 +654,48 @@ def test_a_part_that_fails_does_not_take_the_others_along(browser: Browser, tmp_
     assert browser.run("$('image-name').textContent") == "a"
     assert len(browser.complaints) == 1
     browser.complaints.clear()
+
+
+def test_a_name_takes_the_free_room_of_the_bar(browser: Browser, tmp_path: Path) -> None:
+    name = f"{'a' * 29}/{'b' * 20}.png"
+    report = Report("wide", {}, [], [], {}, [gallery((name,))])
+    browser.resize(1400, 700)
+    try:
+        browser.open(write_report(tmp_path / "report", report), "#image/1/1")
+        cut = "[...$('image-name').children].some(part => part.scrollWidth > part.clientWidth)"
+        assert browser.run(cut) is False
+        # In one line with the buttons.
+        assert browser.run("document.querySelector('#viewer .bar').clientHeight") < 60
+    finally:
+        browser.resize(1200, 800)
+
+
+@pytest.mark.parametrize("tab", ["scores", "images"])
+def test_the_header_covers_nothing_of_a_tab(browser: Browser, tmp_path: Path, tab: str) -> None:
+    curve = {"title": "x", "lines": [{"name": "a", "points": [[1, 2.0], [2, 3.0]]}]}
+    report = Report("tall", {"a": "b"}, [], [curve] * 6, {}, [gallery(tuple("abcdef") * 5)])
+    browser.resize(800, 600)
+    try:
+        browser.open(write_report(tmp_path / "report", report), f"#{tab}")
+        browser.wait_for("document.documentElement.scrollHeight > innerHeight + 200")
+        browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        below = "document.querySelector('header').getBoundingClientRect().bottom"
+        first = {"scores": "$('facts')", "images": "$('grid')"}[tab]
+        limit = {"scores": below, "images": "$('toolbar').getBoundingClientRect().bottom"}[tab]
+        assert browser.run(f"{first}.getBoundingClientRect().top - {limit}") >= 0
+    finally:
+        browser.resize(1200, 800)
+
+
+def test_keys_do_not_touch_what_they_do(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.press("?")
+    gaps = browser.run(
+        "[...document.querySelectorAll('#keys div')].map(row => [...row.querySelectorAll('kbd,dd')]"
+        ".map(part => part.getBoundingClientRect())).map(([key, text]) => text.left - key.right)"
+    )
+    assert min(gaps) > 8
+    browser.press("Escape")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1200])

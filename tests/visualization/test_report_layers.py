@@ -87,7 +87,7 @@ def test_each_instance_has_its_fate(instances) -> None:
 
 def test_instances_are_counted_without_crowds(instances) -> None:
     assert instances.numbers == {
-        "quality": pytest.approx(1 / (1 + 0.5 * 4)),
+        "quality": pytest.approx(100 / (1 + 0.5 * 4)),
         "found": 1,
         "missed": 1,
         "invented": 1,
@@ -110,7 +110,7 @@ def test_an_image_without_anything() -> None:
     match = match_instances([], [], [], [], [])
     layers = instance_layers(IMAGE, [], [], match, Metadata(name="x", thing_classes=["fig"]))
     assert layers.errors == layers.prediction == layers.ground_truth == [] and not layers.tallies
-    assert layers.numbers["quality"] == 1
+    assert layers.numbers["quality"] == 100
 
 
 def test_masks_without_a_pixel_count_but_are_not_drawn() -> None:

@@ -51,7 +51,7 @@ def test_the_worst_image_comes_first(run, report_content):
     assert page == run / "report" / "report.html"
     (gallery,) = report_content(run)["galleries"]
     shown = [(image["name"], image["numbers"]["quality"]) for image in gallery["images"]]
-    assert shown == [("a.png", 0.667), ("b.png", 1)]
+    assert shown == [("a.png", 66.667), ("b.png", 100)]
 
 
 def test_scores_below_the_threshold_do_not_count(run):

@@ -103,7 +103,7 @@ def instance_layers(
         largest_first(truth),
         largest_first(prediction),
         largest_first(errors),
-        {"quality": match.quality} | {fate: counts[fate] for fate in _FATES},
+        {"quality": 100 * match.quality} | {fate: counts[fate] for fate in _FATES},
         count_regions(errors),
     )
 

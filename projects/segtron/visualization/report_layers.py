@@ -65,8 +65,8 @@ class ImageLayers:
         ground_truth: what is there.
         prediction: what was predicted.
         errors: what became of both, in the colours of `FATES`.
-        numbers: what the image can be sorted by, how good the prediction is first; None where
-            undefined.
+        numbers: what the image can be sorted by, how good the prediction is first, in percent; None
+            where undefined.
         tallies: what the image can be filtered by.
     """
 
