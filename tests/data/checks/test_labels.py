@@ -98,8 +98,8 @@ def test_a_set_to_learn_from_and_to_test_on(label_set):
 def test_configs_that_are_wrong(label_set):
     with pytest.raises(UserError, match=r"folder .*nowhere does not exist"):
         run_config(label_set, {"labels": "nowhere"})
-    with pytest.raises(UserError, match="no data set is called 'gone'"):
-        run_config(label_set, TRAIN=["gone"])
+    with pytest.raises(UserError, match="no data set is called 'never_registered'"):
+        run_config(label_set, TRAIN=["never_registered"])
     with pytest.raises(UserError, match="name no set"):
         run_config(label_set, TRAIN=[])
     with pytest.raises(UserError, match=r"DATASETS\.TRAIN is 5; it must be a list"):
