@@ -388,6 +388,14 @@ def test_colours_are_those_of_fates_where_errors_lie_over_other_layers(
     green = hex_color(FATES["found"])
     over = {"ground_truth": "#fff 0", "prediction": "#000 0", "errors": f"{green} 0.12"}
     assert browser.run(looks) == over
+    # Nor are these lines filled where the list points at a region.
+    browser.run("mark(asRegion(view.outlines.errors.at(-1)))")
+    filled = (
+        "Object.fromEntries(Object.keys(LAYERS).map(layer => [layer, Math.max(...[...$('stage')"
+        ".querySelectorAll(`.${layer} path.marked`)]"
+        ".map(path => +getComputedStyle(path).fillOpacity))]))"
+    )
+    assert browser.run(filled) == {"ground_truth": 0, "prediction": 0, "errors": 0.8}
     # Side by side, and without errors, each has its own.
     alone = {"ground_truth": f"{green} 0.42", "prediction": f"{green} 0.42"}
     browser.press("s")
