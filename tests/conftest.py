@@ -40,6 +40,25 @@ TINY_MODEL = {
     "ROI_MASK_HEAD": {"NAME": "MaskRCNNConvUpsampleHead", "NUM_CONV": 1, "CONV_DIM": 8},
 }
 
+# What makes a PointRend of it, with three classes.
+TINY_POINT_REND = {
+    "ROI_MASK_HEAD": {
+        "NAME": "PointRendHead",
+        "POINT_HEAD_ON": True,
+        "POOLER_TYPE": "",
+        "POOLER_RESOLUTION": 14,
+        "OUTPUT_SIDE_RESOLUTION": 7,
+        "FC_DIM": 16,
+        "IN_FEATURES": ["p2"],
+    },
+    "POINT_HEAD": {
+        "NUM_CLASSES": 3,
+        "FC_DIM": 16,
+        "SUBDIVISION_STEPS": 3,
+        "IN_FEATURES": ["p2"],
+    },
+}
+
 
 @pytest.fixture(autouse=True)
 def fresh_loggers() -> None:

@@ -32,20 +32,19 @@ def test_an_earlier_run_is_kept_and_a_user_file_stays(tmp_path: Path) -> None:
     assert (tmp_path / "earlier_run_2" / "metrics.json").read_text() == "run 2"
 
 
-def test_the_report_goes_with_its_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ("report/report.html", "earlier_run_1/report/report.html"),
+        ("report/thesis.txt", "report/thesis.txt"),  # a folder of one's own
+    ],
+)
+def test_a_report_goes_with_its_run(tmp_path: Path, file: str, place: str) -> None:
     (tmp_path / "metrics.json").touch()
     (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "report.html").touch()
+    (tmp_path / file).touch()
     with set_earlier_run_aside(tmp_path):
-        assert names(tmp_path) == ["earlier_run_1/metrics.json", "earlier_run_1/report/report.html"]
-
-
-def test_a_folder_of_one_s_own_called_report_stays(tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").touch()
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "thesis.txt").touch()
-    with set_earlier_run_aside(tmp_path):
-        assert names(tmp_path) == ["earlier_run_1/metrics.json", "report/thesis.txt"]
+        assert names(tmp_path) == ["earlier_run_1/metrics.json", place]
 
 
 def test_a_folder_without_a_run_is_left_alone(tmp_path: Path) -> None:

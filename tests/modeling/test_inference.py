@@ -25,7 +25,7 @@ from segtron.modeling.mask_pasting import PastedMasks
 from segtron.modeling.roi_align import CellROIAlign, CellROIPooler
 from segtron.modeling.semantic_inference import AveragingSegmentor
 
-from ..conftest import TINY_MODEL
+from ..conftest import TINY_MODEL, TINY_POINT_REND
 from .averaging import averaging_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -56,23 +56,7 @@ MODELS = {
             "MASK_IOU": {"ENABLED": True, "NUM_CONV": 1, "CONV_DIM": 8, "FC_DIM": 16},
         }
     },
-    "point_rend": {
-        "ROI_MASK_HEAD": {
-            "NAME": "PointRendHead",
-            "POINT_HEAD_ON": True,
-            "POOLER_TYPE": "",
-            "POOLER_RESOLUTION": 14,
-            "OUTPUT_SIDE_RESOLUTION": 7,
-            "FC_DIM": 16,
-            "IN_FEATURES": ["p2"],
-        },
-        "POINT_HEAD": {
-            "NUM_CLASSES": 3,
-            "FC_DIM": 16,
-            "SUBDIVISION_STEPS": 3,
-            "IN_FEATURES": ["p2"],
-        },
-    },
+    "point_rend": TINY_POINT_REND,
     "retinanet": {
         "META_ARCHITECTURE": "RetinaNet",
         "BACKBONE": {"NAME": "build_retinanet_resnet_fpn_backbone"},

@@ -246,7 +246,8 @@ class CellROIPooler(ROIPooler):
 
 
 def use_cell_roi_align(model: nn.Module) -> None:
-    """Let all poolers of a model pool by `CellROIAlign`, in place.
+    """Let a model's poolers pool by `CellROIAlign`, in place: Detectron2's own, of which all levels
+    are `ROIAlign`.
 
     Args:
         model: on a CPU.

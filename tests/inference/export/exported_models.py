@@ -11,28 +11,22 @@ from torch import nn
 from segtron.config.defaults import get_default_config
 from segtron.modeling.build import build_model
 
-from ...conftest import TINY_MODEL
+from ...conftest import TINY_MODEL, TINY_POINT_REND
 
 DETECTOR = TINY_MODEL | {"ROI_HEADS": TINY_MODEL["ROI_HEADS"] | {"NUM_CLASSES": 3}}
 SEMANTIC_FPN = {"NAME": "SemanticFPNHead", "IN_FEATURES": ["p2", "p3", "p4", "p5"], "NORM": ""}
-POINT_REND = {
-    "ROI_MASK_HEAD": {
-        "NAME": "PointRendHead",
-        "POINT_HEAD_ON": True,
-        "POOLER_TYPE": "",
-        "POOLER_RESOLUTION": 14,
-        "OUTPUT_SIDE_RESOLUTION": 7,
-        "FC_DIM": 16,
-        "IN_FEATURES": ["p2"],
-    },
-    "POINT_HEAD": {
-        "NUM_CLASSES": 3,
-        "FC_DIM": 16,
-        "SUBDIVISION_STEPS": 3,
-        "SUBDIVISION_NUM_POINTS": 200,
-        "IN_FEATURES": ["p2", "p3"],
-    },
+POINT_REND = TINY_POINT_REND | {
+    "POINT_HEAD": TINY_POINT_REND["POINT_HEAD"]
+    | {"SUBDIVISION_NUM_POINTS": 200, "IN_FEATURES": ["p2", "p3"]}
 }
+ON_UNET_ENCODER = {
+    "DEVICE": "cpu",
+    "WEIGHTS": "",
+    "BACKBONE": {"NAME": "UNetEncoder"},
+    "UNET_ENCODER": {"CHANNELS": [4, 8, 16]},
+}
+UNET_HEAD = {"NAME": "UNetHead", "CONVS_DIM": 4, "NUM_CLASSES": 5, "NORM": "BN"}
+HALF_SIZE = {"IN_FEATURES": ["enc2", "enc3"], "COMMON_STRIDE": 2}
 MODELS = {
     "instance": DETECTOR,
     "panoptic": DETECTOR
@@ -41,42 +35,16 @@ MODELS = {
         "SEM_SEG_HEAD": SEMANTIC_FPN | {"NUM_CLASSES": 5, "THING_CLASSES": [4, 1, 2]},
         "PANOPTIC_FPN": {"COMBINE": {"INSTANCES_CONFIDENCE_THRESH": 0.3, "STUFF_AREA_LIMIT": 64}},
     },
-    "unet": {
+    "unet": ON_UNET_ENCODER
+    | {
         "META_ARCHITECTURE": "SemanticSegmentor",
-        "DEVICE": "cpu",
-        "WEIGHTS": "",
-        "BACKBONE": {"NAME": "UNetEncoder"},
-        "UNET_ENCODER": {"CHANNELS": [4, 8, 16]},
-        "SEM_SEG_HEAD": {
-            "NAME": "UNetHead",
-            "IN_FEATURES": ["enc1", "enc2", "enc3"],
-            "COMMON_STRIDE": 1,
-            "CONVS_DIM": 4,
-            "NUM_CLASSES": 5,
-            "NORM": "BN",
-        },
+        "SEM_SEG_HEAD": UNET_HEAD | {"IN_FEATURES": ["enc1", "enc2", "enc3"], "COMMON_STRIDE": 1},
     },
-    "bottom_up": {
+    "bottom_up": ON_UNET_ENCODER
+    | {
         "META_ARCHITECTURE": "BottomUpPanoptic",
-        "DEVICE": "cpu",
-        "WEIGHTS": "",
-        "BACKBONE": {"NAME": "UNetEncoder"},
-        "UNET_ENCODER": {"CHANNELS": [4, 8, 16]},
-        "SEM_SEG_HEAD": {
-            "NAME": "UNetHead",
-            "IN_FEATURES": ["enc2", "enc3"],
-            "COMMON_STRIDE": 2,
-            "CONVS_DIM": 4,
-            "NUM_CLASSES": 5,
-            "THING_CLASSES": [4, 1, 2],
-            "NORM": "BN",
-        },
-        "CENTER_HEAD": {
-            "IN_FEATURES": ["enc2", "enc3"],
-            "COMMON_STRIDE": 2,
-            "CONVS_DIM": 4,
-            "NORM": "BN",
-        },
+        "SEM_SEG_HEAD": UNET_HEAD | HALF_SIZE | {"THING_CLASSES": [4, 1, 2]},
+        "CENTER_HEAD": HALF_SIZE | {"CONVS_DIM": 4, "NORM": "BN"},
         "BOTTOM_UP": {"STUFF_AREA_LIMIT": 16, "CENTER_THRESHOLD": 0.3, "TOP_K": 12},
     },
 }
