@@ -19,7 +19,6 @@ from segtron.inference import (
     build_sinks,
     describe_model,
     find_sources,
-    fingerprint,
     is_unfinished,
     model_metadata,
     predict_files,
@@ -194,7 +193,7 @@ def main() -> None:
     cfg = load_config(args.config_file, opts)
     threshold = args.score_threshold
     sinks = build_sinks(
-        args.save.split(","),
+        [name.strip() for name in args.save.split(",")],
         args.output,
         model_metadata(cfg),
         draw_score=cfg.TEST.DRAW_SCORE_THRESH if threshold is None else threshold,
@@ -203,10 +202,8 @@ def main() -> None:
     # Before the model is loaded, which takes time.
     refuse_existing(sources, sinks, resume=args.resume)
     predictor = Predictor(cfg, choose_weights(cfg, opts))
-    description = describe_model(predictor.cfg) | {
-        "--frame-rate": str(args.frame_rate),
-        "--parts": fingerprint([path.read_text("utf-8") for path in args.parts]),
-    }
+    description = describe_model(predictor.cfg, args.parts)
+    description["--frame-rate"] = str(args.frame_rate)
     predict, batch_size = predictor, args.batch_size
     if args.tile is not None:
         predict = TiledPredictor(

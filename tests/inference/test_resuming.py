@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
 from segtron.inference import is_unfinished, overlays, run_folder
-from segtron.inference.run_folder import open_run
+from segtron.inference.run_folder import describe_model, open_run
 
 from .fake_runs import contents, make_images, predict, run, run_and_stop
 from .video_files import write_video
@@ -238,6 +239,23 @@ def test_a_run_that_wrote_something_goes_on(tmp_path):
 def test_cameras_are_not_resumed(tmp_path):
     with pytest.raises(UserError, match="--resume is not for cameras"):
         run(["camera:0"], tmp_path / "out", resume=True)
+
+
+def test_what_a_models_predictions_depend_on(tmp_path):
+    weights, parts = tmp_path / "weights.pth", tmp_path / "parts.py"
+    weights.write_bytes(b"1")
+    parts.write_bytes(b"# \xe4\n")
+    cfg = get_default_config()
+    cfg.MODEL.WEIGHTS = str(weights)
+    first = describe_model(cfg, [parts])
+    assert describe_model(cfg, [parts]) == first
+    parts.write_bytes(b"# other\n")
+    weights.write_bytes(b"2")
+    second = describe_model(cfg, [parts])
+    assert {name for name in first if first[name] != second[name]} == {"--parts", "weights"}
+    cfg.INPUT.FORMAT = "RGB"
+    third = describe_model(cfg, [parts])
+    assert {name for name in second if second[name] != third[name]} == {"a config"}
 
 
 def test_of_two_runs_begun_at_once_one_goes_on(tmp_path, monkeypatch):

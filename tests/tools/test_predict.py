@@ -145,6 +145,7 @@ def test_own_sinks_are_found(tiny_run, tmp_path, run_here, monkeypatch, no_parts
     given = arguments(tiny_run, [tiny_run / "images"], tmp_path / "out")
     given[given.index("coco,csv")] = "own"
     assert_one_sentence(*run_here("predict.py", *given), ["--save 'own' is unknown; known are"])
+    given[given.index("own")] = "own, csv"
     code, stderr = run_here("predict.py", *given, "--parts", tmp_path / "own.py")
     assert code == 0, stderr
     assert (tmp_path / "out" / "own.txt").read_text() == "[1, 2]"

@@ -4,7 +4,7 @@ from segtron.inference.folder import predict_files, refuse_existing
 from segtron.inference.model_classes import category_ids, model_metadata
 from segtron.inference.prediction import Prediction, encoded_masks, mask_areas
 from segtron.inference.predictor import Predictor
-from segtron.inference.run_folder import describe_model, fingerprint, is_unfinished
+from segtron.inference.run_folder import describe_model, is_unfinished
 from segtron.inference.sinks import SINKS, Sink, build_sinks
 from segtron.inference.sources import (
     Camera,
@@ -42,7 +42,6 @@ __all__ = [
     "describe_model",
     "encoded_masks",
     "find_sources",
-    "fingerprint",
     "is_unfinished",
     "mask_areas",
     "model_metadata",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,18 +53,26 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def describe_model(cfg: CfgNode) -> dict[str, str]:
+def describe_model(cfg: CfgNode, parts: Sequence[Path] = ()) -> dict[str, str]:
     """What a model's predictions depend on, for `open_run`.
 
     Args:
         cfg: with MODEL.WEIGHTS as it was loaded.
+        parts: files of `load_parts`.
 
     Raises:
         UserError: the weights are gone.
     """
-    with open(fetch(cfg.MODEL.WEIGHTS), "rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"weights": weights, "a config": fingerprint(cfg.dump())}
+    return {
+        "weights": _digest(Path(fetch(cfg.MODEL.WEIGHTS))),
+        "a config": fingerprint(cfg.dump()),
+        "--parts": fingerprint([_digest(path) for path in parts]),
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -136,7 +136,10 @@ class Video(Source):
             index += 1
         seen = index - lost
         if not seen:
-            yield Unreadable(f"video {self.path} has no frame that can be decoded")
+            yield Unreadable(
+                f"video {self.path} has no frame that can be decoded; convert it, for example to "
+                "H.264, if it is whole"
+            )
         elif seen < _LEAST_SHARE * announced - 1:
             yield Unreadable(
                 f"video {self.path} ends after {seen} of the {announced} frames that it announces "
