@@ -4,7 +4,8 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 
-from segtron.data.run_lengths import decode_all_run_lengths, decode_run_lengths
+from segtron.data import run_lengths
+from segtron.data.run_lengths import covered_pixels, decode_all_run_lengths, decode_run_lengths
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -53,3 +54,22 @@ def test_no_text_ends_in_the_next():
         decode_all_run_lengths(["00P", "00"])
     runs, counts = decode_all_run_lengths([])
     assert runs.shape == counts.shape == (0,)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 40, 2**18])
+def test_covered_pixels(monkeypatch, at_once):
+    """Broken texts cost themselves only, in whichever batch they are."""
+    monkeypatch.setattr(run_lengths, "_AT_ONCE", at_once)
+    # The last is of runs 3, 2, 1, and 3 less than the second.
+    broken = {2: "/", 3: "0P", 9: "", 17: "321M"}
+    texts, expected = [], []
+    for number in range(20):
+        total = 10 + 1000 * number
+        runs = [number, 5, total - number - 5]
+        packed = mask_util.frPyObjects({"size": [1, total], "counts": runs}, 1, total)
+        texts.append(broken.get(number, packed["counts"].decode()))
+        expected.append({2: -1, 3: -1, 9: 0, 17: -1}.get(number, total))
+    covered = covered_pixels(texts)
+    assert covered.dtype == np.int64
+    assert covered.tolist() == expected
+    assert covered_pixels([]).shape == (0,)

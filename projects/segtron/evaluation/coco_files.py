@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtron.data.coco import categories_by_id, check_annotation, check_images_and_categories
+from segtron.data.coco import categories_by_id, check_annotations, check_images_and_categories
 from segtron.data.json_file import Fields, check_fields, read_json, read_json_lists
 from segtron.errors import UserError
 from segtron.evaluation.boundary_ap import compute_boundary_ap
@@ -141,10 +141,13 @@ def _read_ground_truth(json_file: Path) -> CocoGroundTruth:
     sizes = _sizes(content["images"])
     known = set(category_ids)
     for number, annotation in enumerate(content["annotations"]):
-        where = f"{json_file}: annotations[{number}]"
         if "segmentation" in annotation and not isinstance(annotation["segmentation"], list | dict):
-            raise UserError(f"{where}: 'segmentation' is neither polygons nor RLE")
-        check_annotation(annotation, sizes, known, where)
+            raise UserError(
+                f"{json_file}: annotations[{number}]: 'segmentation' is neither polygons nor RLE"
+            )
+    check_annotations(
+        content["annotations"], sizes, known, lambda i: f"{json_file}: annotations[{i}]"
+    )
     return completed_ground_truth(
         [{key: image[key] for key in ("id", "height", "width")} for image in content["images"]],
         content["annotations"],
@@ -187,7 +190,7 @@ def check_coco_results(
         check_fields(result, _RESULT, f"{json_file}: entry {number}", "COCO")
     tasks = _tasks(results, json_file)
     fields = dict(_FIELD_OF[task] for task in tasks)
-    by_image: dict[Any, list[dict[str, Any]]] = {}
+    checked: list[dict[str, Any]] = []
     for number, result in enumerate(results):
         where = f"{json_file}: entry {number}"
         check_fields(result, fields, where, "COCO")
@@ -196,11 +199,13 @@ def check_coco_results(
                 raise UserError(
                     f"{where}: {name!r} is {str(result[name])[:40]}, which is no number"
                 )
-        kept = {name: result[name] for name in (*_RESULT, *fields, "box_score") if name in result}
-        check_annotation(kept, sizes, category_ids, where)
+        checked.append({n: result[n] for n in (*_RESULT, *fields, "box_score") if n in result})
+    check_annotations(checked, sizes, category_ids, lambda i: f"{json_file}: entry {i}")
+    by_image: dict[Any, list[dict[str, Any]]] = {}
+    for result in checked:
         if "segm" in tasks:
-            kept["segmentation"] = as_rle(kept["segmentation"], *sizes[kept["image_id"]])
-        by_image.setdefault(kept["image_id"], []).append(kept)
+            result["segmentation"] = as_rle(result["segmentation"], *sizes[result["image_id"]])
+        by_image.setdefault(result["image_id"], []).append(result)
     return by_image, tasks
 
 

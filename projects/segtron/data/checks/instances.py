@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,7 @@ from segtron.data.checks.structure import (
     find_category,
     find_image,
 )
-from segtron.data.run_lengths import decode_all_run_lengths
-
-_TEXTS_AT_ONCE = 4096
+from segtron.data.run_lengths import covered_pixels
 
 
 @dataclass(frozen=True)
@@ -205,39 +204,16 @@ def _add_polygons(
 
 
 def _drop_broken_run_lengths(columns: _Columns, file: Path, problems: Problems) -> None:
-    """Check all compressed run lengths, many at once, and those of a bunch with a broken one
-    alone."""
+    """Check all compressed run lengths."""
     rows = list(columns.run_lengths)
-    bunches = [rows[i : i + _TEXTS_AT_ONCE] for i in range(0, len(rows), _TEXTS_AT_ONCE)]
-    while bunches:
-        bunch = bunches.pop()
-        masks = [columns.run_lengths[row] for row in bunch]
-        try:
-            runs, numbers = decode_all_run_lengths([mask["counts"] for mask in masks])
-            fits = _fit(runs, numbers, [mask["size"] for mask in masks])
-        except ValueError:
-            if len(bunch) > 1:
-                half = len(bunch) // 2
-                bunches += [bunch[:half], bunch[half:]]
-                continue
-            fits = np.array([False])
-        for row, fit in zip(bunch, fits.tolist(), strict=True):
-            if not fit:
-                entry = f"annotations[{columns.numbers[row]}]"
-                counts = shown(columns.run_lengths[row]["counts"])
-                problems.add("rle-counts", file, entry, f"'counts' is {counts}")
-                columns.broken[row] = True
-                del columns.run_lengths[row]
-
-
-def _fit(runs: np.ndarray, numbers: np.ndarray, sizes: list[list[int]]) -> np.ndarray:
-    """(T,) bool: whether runs, `numbers[i]` for text i, cover pictures of these sizes."""
-    owner = np.repeat(np.arange(len(numbers)), numbers)
-    sums = np.zeros(len(numbers), np.int64)
-    np.add.at(sums, owner, runs)
-    negative = np.zeros(len(numbers), bool)
-    negative[owner[runs < 0]] = True
-    return ~negative & (sums == np.array([height * width for height, width in sizes]))
+    masks = [columns.run_lengths[row] for row in rows]
+    covered = covered_pixels([mask["counts"] for mask in masks]).tolist()
+    for row, mask, pixels in zip(rows, masks, covered, strict=True):
+        if pixels != math.prod(mask["size"]):
+            entry = f"annotations[{columns.numbers[row]}]"
+            problems.add("rle-counts", file, entry, f"'counts' is {shown(mask['counts'])}")
+            columns.broken[row] = True
+            del columns.run_lengths[row]
 
 
 def _as_instances(columns: _Columns, file: Path, problems: Problems) -> Instances:

@@ -16,7 +16,7 @@ from pycocotools import mask as mask_util
 
 from segtron.data.coco import (
     categories_by_id,
-    check_annotation,
+    check_annotations,
     read_coco,
     standard_segmentation,
 )
@@ -121,10 +121,10 @@ def _of_dataset(
     images = {i["id"]: _Image(i["file_name"], sizes[i["id"]], []) for i in content["images"]}
     classes = {c["id"]: c["name"] for c in categories_by_id(content)}
     for number, result in enumerate(results):
-        where = f"{src}: [{number}]"
-        _check_result(result, where)
-        check_annotation(result, sizes, classes, where)
-        images[result["image_id"]].entries.append((where, result))
+        _check_result(result, f"{src}: [{number}]")
+    check_annotations(results, sizes, classes, lambda i: f"{src}: [{i}]")
+    for number, result in enumerate(results):
+        images[result["image_id"]].entries.append((f"{src}: [{number}]", result))
     return list(images.values()), classes
 
 
@@ -150,7 +150,8 @@ def _of_names(
                 f"{where}: the category {category} is {result['category_name']!r} here, "
                 f"{classes[category]!r} before; predict again"
             )
-        check_annotation(result, {result["image_id"]: image.size}, classes, where)
+        sizes = {result["image_id"]: image.size}
+        check_annotations([result], sizes, classes, lambda _, where=where: where)
         image.entries.append((where, result))
     return list(images.values()), dict(sorted(classes.items()))
 
