@@ -24,6 +24,7 @@ from torch import nn
 
 from segtron.errors import UserError
 from segtron.modeling.activation_checkpointing import checkpoint_activations
+from segtron.modeling.region_masks import use_region_masks
 from segtron.modeling.roi_align import use_cell_roi_align
 
 # The key that names an entry of each registry.
@@ -43,7 +44,7 @@ KEYS: dict[str, Registry] = {
 def build_model(cfg: CfgNode) -> nn.Module:
     """Build a config's model on its device, in the memory format that MODEL.CHANNELS_LAST asks for,
     with activations computed again where MODEL.ACTIVATION_CHECKPOINTING says so. On a CPU it pools
-    regions by `CellROIAlign`.
+    regions by `CellROIAlign`. Its ROI heads learn from bitmaps as `RegionMasks`.
 
     Weights are as the layers and the backbone initialize them; MODEL.WEIGHTS is not loaded.
 
@@ -67,6 +68,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
             f"the model can't be built, since its MODEL keys don't go together: "
             f"{' '.join(str(error).split())}"
         ) from error
+    use_region_masks(model)
     if torch.device(cfg.MODEL.DEVICE).type == "cpu":
         use_cell_roi_align(model)
     if cfg.MODEL.ACTIVATION_CHECKPOINTING:

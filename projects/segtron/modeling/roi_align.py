@@ -41,53 +41,16 @@ class CellROIAlign(ROIAlign):
             return super().forward(input, rois)
         batch, channels, height, width = input.shape
         boxes = rois[:, 1:].float() * self.spatial_scale - (0.5 if self.aligned else 0.0)
+        if not self.aligned:  # they have one cell at least
+            boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1.0)
         left, top, right, bottom = boxes.unbind(dim=1)
-        rows = self._cells_of_bins(top, bottom, self.output_size[0], height)
-        columns = self._cells_of_bins(left, right, self.output_size[1], width)
+        ratio = self.sampling_ratio
+        rows = cells_of_bins(top, bottom, self.output_size[0], height, sampling_ratio=ratio)
+        columns = cells_of_bins(left, right, self.output_size[1], width, sampling_ratio=ratio)
         sums = _cross(rows, columns, rois[:, 0].int() * (height * width), width)
         cells = input.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
         pooled = _WeightedSums.apply(cells, *sums)
         return pooled.view(len(rois), *self.output_size, channels).permute(0, 3, 1, 2)
-
-    def _cells_of_bins(
-        self, start: torch.Tensor, end: torch.Tensor, num_bins: int, size: int
-    ) -> _Cells:
-        """What each bin of a region sums up along one axis.
-
-        Args:
-            start: (R,) where regions begin, in cells.
-            end: (R,) where they end.
-            num_bins: of each region.
-            size: number of cells.
-        """
-        length = end - start
-        if not self.aligned:
-            length = length.clamp(min=1.0)
-        step = (length / num_bins)[:, None, None]
-        if self.sampling_ratio > 0:
-            num_samples = torch.full_like(length, self.sampling_ratio)
-        else:
-            num_samples = torch.ceil(length / num_bins)
-        num_samples = num_samples[:, None, None]
-        # Boxes without an extent have no sample; their bins are 0.
-        places = torch.arange(max(int(num_samples.max()), 1), dtype=torch.float32)
-        bins = torch.arange(num_bins, dtype=torch.float32)[:, None]
-        samples = start[:, None, None] + step * (bins + (places + 0.5) / num_samples.clamp(min=1))
-        # Up to one cell beyond the border a sample has the value of the border; further out 0.
-        is_inside = (places < num_samples) & (samples >= -1.0) & (samples <= size)
-        samples = samples.clamp(0, size - 1)
-        low = samples.long()
-        high = (low + 1).clamp(max=size - 1)
-        share = is_inside / num_samples.clamp(min=1)
-        # Samples further on are in later cells.
-        first = torch.where(is_inside, low, size - 1).amin(dim=2)
-        last = torch.where(is_inside, high, 0).amax(dim=2)
-        counts = (last - first + 1).clamp(min=1)
-        weights = samples.new_zeros(*counts.shape, int(counts.max()))
-        of_high = (samples - low) * share
-        for cells, part in ((low, share - of_high), (high, of_high)):
-            weights.scatter_add_(2, (cells - first[..., None]).clamp(0, weights.shape[2] - 1), part)
-        return _Cells(first.int(), counts.int(), weights)
 
 
 class _WeightedSums(torch.autograd.Function):
@@ -138,7 +101,7 @@ def _sum_rows(
         )
 
 
-class _Cells(NamedTuple):
+class Cells(NamedTuple):
     """The cells that bins sum up along one axis."""
 
     first: torch.Tensor  # (R, B) int32
@@ -146,8 +109,48 @@ class _Cells(NamedTuple):
     weights: torch.Tensor  # (R, B, K) float32, of K cells from the first one on
 
 
+def cells_of_bins(
+    start: torch.Tensor, end: torch.Tensor, num_bins: int, size: int, *, sampling_ratio: int = 0
+) -> Cells:
+    """What each bin of a region sums up along one axis.
+
+    Args:
+        start: (R,) float32 where regions begin, in cells: 0 is the middle of the first one.
+        end: (R,) where they end.
+        num_bins: of each region.
+        size: number of cells.
+        sampling_ratio: samples of a bin; 0 for as many as it has cells.
+    """
+    length = end - start
+    step = (length / num_bins)[:, None, None]
+    if sampling_ratio > 0:
+        num_samples = torch.full_like(length, sampling_ratio)
+    else:
+        num_samples = torch.ceil(length / num_bins)
+    num_samples = num_samples[:, None, None]
+    # Boxes without an extent have no sample; their bins are 0.
+    places = torch.arange(max(int(num_samples.max()), 1), dtype=torch.float32)
+    bins = torch.arange(num_bins, dtype=torch.float32)[:, None]
+    samples = start[:, None, None] + step * (bins + (places + 0.5) / num_samples.clamp(min=1))
+    # Up to one cell beyond the border a sample has the value of the border; further out 0.
+    is_inside = (places < num_samples) & (samples >= -1.0) & (samples <= size)
+    samples = samples.clamp(0, size - 1)
+    low = samples.long()
+    high = (low + 1).clamp(max=size - 1)
+    share = is_inside / num_samples.clamp(min=1)
+    # Samples further on are in later cells.
+    first = torch.where(is_inside, low, size - 1).amin(dim=2)
+    last = torch.where(is_inside, high, 0).amax(dim=2)
+    counts = (last - first + 1).clamp(min=1)
+    weights = samples.new_zeros(*counts.shape, int(counts.max()))
+    of_high = (samples - low) * share
+    for cells, part in ((low, share - of_high), (high, of_high)):
+        weights.scatter_add_(2, (cells - first[..., None]).clamp(0, weights.shape[2] - 1), part)
+    return Cells(first.int(), counts.int(), weights)
+
+
 def _cross(
-    rows: _Cells, columns: _Cells, start: torch.Tensor, width: int
+    rows: Cells, columns: Cells, start: torch.Tensor, width: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """List the cells of all bins, those of one bin after those of another.
 

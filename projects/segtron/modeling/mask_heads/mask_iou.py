@@ -13,6 +13,8 @@ from fvcore.nn import weight_init
 from torch import nn
 from torch.nn import functional as F
 
+from segtron.modeling.region_masks import RegionMasks
+
 
 class MaskIoUHead(nn.Module):
     """Predicts, for each class, the IoU of a region's mask with the ground truth.
@@ -130,10 +132,15 @@ def area_outside(masks: BitMasks | PolygonMasks, boxes: Boxes) -> torch.Tensor:
     # How much of each column and row lies in the box, 0 to 1: an area is bilinear in them.
     columns = (torch.minimum(x1, column + 1) - torch.maximum(x0, column)).clamp(0.0, 1.0)
     rows = (torch.minimum(y1, row + 1) - torch.maximum(y0, row)).clamp(0.0, 1.0)
-    pixels = masks.tensor.to(torch.float32)
-    weights = torch.stack([torch.ones_like(columns), columns], dim=2)
-    all_columns, box_columns = torch.bmm(pixels, weights).unbind(2)
-    return all_columns.sum(dim=1) - (box_columns * rows).sum(dim=1)
+    outside = torch.empty(len(masks), device=masks.device)
+    if not isinstance(masks, RegionMasks):
+        masks = RegionMasks.of_objects(masks)
+    with torch.autocast(masks.device.type, enabled=False):  # bfloat16 can't count to 257
+        for regions, mask in masks.by_object():
+            pixels = mask.float()
+            inside = (rows[regions] @ pixels * columns[regions]).sum(dim=1)
+            outside[regions] = pixels.sum() - inside
+    return outside
 
 
 def _polygon_area(masks: PolygonMasks, boxes: np.ndarray) -> np.ndarray:

@@ -1,0 +1,150 @@
+"""Bitmaps of objects as the masks of regions, of which an object has many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from detectron2.layers import ROIAlign
+from detectron2.modeling import ROIHeads
+from detectron2.structures import BitMasks, Instances
+from torch import nn
+
+from segtron.modeling.roi_align import Cells, cells_of_bins
+
+
+class RegionMasks(BitMasks):
+    """The masks of N regions of an image: for each the object that it is of.
+
+    ROI heads give each of the regions that they sample, some hundreds, the mask of its object.
+    `BitMasks` copies a whole frame for each, and cuts its part out of that. Here only numbers are
+    copied, and parts are cut out of the objects' own frames.
+    """
+
+    def __init__(self, objects: torch.Tensor, numbers: torch.Tensor) -> None:
+        """
+        Args:
+            objects: (G, H, W) bool.
+            numbers: (N,) int64 on the same device, the object of each region, 0 to G - 1.
+        """
+        # Not its parent's, whose `tensor` is made of these where it is asked for.
+        self.image_size = objects.shape[1:]
+        self._objects, self._numbers = objects, numbers
+
+    @classmethod
+    def of_objects(cls, masks: BitMasks) -> RegionMasks:
+        """Each object once."""
+        return cls(masks.tensor, torch.arange(len(masks), device=masks.device))
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """(N, H, W) bool, a frame for each region."""
+        return self._objects[self._numbers]
+
+    @property
+    def device(self) -> torch.device:
+        return self._objects.device
+
+    def to(self, *args: Any, **kwargs: Any) -> RegionMasks:
+        """See `BitMasks`."""
+        objects = self._objects.to(*args, **kwargs)
+        return RegionMasks(objects, self._numbers.to(objects.device))
+
+    def __getitem__(self, item: int | slice | torch.Tensor) -> RegionMasks:
+        """See `BitMasks`."""
+        if isinstance(item, torch.Tensor):
+            item = item.to(self.device)
+        return RegionMasks(self._objects, self._numbers[item].reshape(-1))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __repr__(self) -> str:
+        return f"RegionMasks(num_instances={len(self)}, num_objects={len(self._objects)})"
+
+    def by_object(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """For each object that has regions: (R,) which these are, and its mask, (H, W) bool."""
+        order = torch.argsort(self._numbers, stable=True)
+        counts = torch.bincount(self._numbers, minlength=len(self._objects)).tolist()
+        for regions, mask in zip(order.split(counts), self._objects, strict=True):
+            if len(regions):
+                yield regions, mask
+
+    def crop_and_resize(self, boxes: torch.Tensor, mask_size: int) -> torch.Tensor:
+        """See `BitMasks`; the result is the same, but for cells that are half covered up to
+        rounding.
+
+        Args:
+            boxes: (N, 4), (x0, y0, x1, y1) in pixels.
+            mask_size: M.
+
+        Returns:
+            (N, M, M) bool on the masks' device: what at least half of lies in the mask.
+        """
+        if len(boxes) != len(self):
+            raise ValueError(f"there are {len(boxes)} boxes for {len(self)} masks")
+        boxes = boxes.detach().to(self.device, torch.float32)
+        if self.device.type != "cpu":
+            rois = torch.cat([self._numbers[:, None].to(boxes), boxes], dim=1)
+            align = ROIAlign((mask_size, mask_size), 1.0, 0, aligned=True)
+            return align(self._objects[:, None].float(), rois)[:, 0] >= 0.5
+        resized = torch.zeros(len(self), mask_size, mask_size, dtype=torch.bool)
+        if not len(self):
+            return resized
+        # ROIAlign's value is a mean of bilinear samples that form a grid. So a cell's weights of
+        # rows times those of columns: two matrix products give all cells of an object's regions.
+        left, top, right, bottom = (boxes - 0.5).unbind(dim=1)
+        height, width = self.image_size
+        rows = cells_of_bins(top, bottom, mask_size, height)
+        columns = cells_of_bins(left, right, mask_size, width)
+        with torch.autocast("cpu", enabled=False):
+            for regions, mask in self.by_object():
+                y, row_weights = _of_window(rows, regions)
+                x, column_weights = _of_window(columns, regions)
+                pixels = mask[y : y + row_weights.shape[2], x : x + column_weights.shape[2]]
+                sums = row_weights @ pixels.float() @ column_weights.transpose(1, 2)
+                resized[regions] = sums >= 0.5
+        return resized
+
+
+def use_region_masks(model: nn.Module) -> None:
+    """Let a model's ROI heads take the bitmaps that they learn from as `RegionMasks`, in place.
+
+    Args:
+        model: any; models without ROI heads stay as they are.
+    """
+    heads = getattr(model, "roi_heads", None)
+    if isinstance(heads, ROIHeads):
+        heads.register_forward_pre_hook(_with_region_masks)
+
+
+def _with_region_masks(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A hook before ROI heads."""
+    *others, targets = inputs
+    if not module.training or not isinstance(targets, list):
+        return inputs
+    return *others, [_with_masks_by_object(image) for image in targets]
+
+
+def _with_masks_by_object(targets: Instances) -> Instances:
+    if not targets.has("gt_masks") or type(targets.gt_masks) is not BitMasks:
+        return targets
+    masks = RegionMasks.of_objects(targets.gt_masks)
+    return Instances(targets.image_size, **{**targets.get_fields(), "gt_masks": masks})
+
+
+def _of_window(cells: Cells, regions: torch.Tensor) -> tuple[int, torch.Tensor]:
+    """The weights of some regions, as they lie along the window that holds all of their cells.
+
+    Returns:
+        Where the window begins, and (R, B, L) float32 weights of its L cells.
+    """
+    first, counts, weights = (part[regions] for part in cells)
+    start = int(first.min())
+    length = int((first + counts).max()) - start
+    places = (first - start)[:, :, None] + torch.arange(weights.shape[2])
+    dense = torch.zeros(*first.shape, length)
+    # Weights beyond a bin's count are 0.
+    dense.scatter_add_(2, places.clamp(max=length - 1), weights)
+    return start, dense
