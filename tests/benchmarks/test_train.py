@@ -36,6 +36,7 @@ def test_the_whole_report(quick):
         (work, "torchvision"),
         (f"{work}, float32", "stock Detectron2"),
         (f"{work}, float32", "torchvision"),
+        ("mask targets of 128 regions, 20 bitmaps of 64x128, 5 times", "stock Detectron2"),
     ]
     assert all(row.timing.ratio > 0 for row in report.rows)
     assert [floor.work for floor in report.floors] == [work, f"{work}, float32"]

@@ -22,6 +22,7 @@ from segtron.benchmarks.arithmetic import MultiplyAddRates, count_multiply_adds
 from segtron.benchmarks.compared_models import NUM_THINGS, ComparedModel, mask_rcnn
 from segtron.benchmarks.machine import PASSED_SECONDS, OtherPrograms, describe_machine
 from segtron.benchmarks.made_up_images import write_records
+from segtron.benchmarks.mask_targets import compare_mask_targets
 from segtron.benchmarks.peak_memory import peak_bytes_of
 from segtron.benchmarks.report import Memory, Report, Row
 from segtron.benchmarks.timing import garbage_collected_between, time_pairs
@@ -104,6 +105,7 @@ def measure_train(
                     )
                     for against, step in rivals.items()
                 ]
+            targets = compare_mask_targets(size, seed, num_pairs, device)
             rates.measure()
         machine["cores_used_by_others"] = others.cores
         amount = _STEPS[torch.device(device).type] * count_multiply_adds(stock)
@@ -122,7 +124,7 @@ def measure_train(
         "seed": seed,
         "device": device,
     }
-    return Report(machine, settings, rows, [], [], floors, memory)
+    return Report(machine, settings, [*rows, targets], [], [], floors, memory)
 
 
 def _for_training(model: ComparedModel, size: tuple[int, int], batch_size: int) -> ComparedModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.layers import ROIAlign
@@ -89,22 +89,34 @@ class RegionMasks(BitMasks):
             rois = torch.cat([self._numbers[:, None].to(boxes), boxes], dim=1)
             align = ROIAlign((mask_size, mask_size), 1.0, 0, aligned=True)
             return align(self._objects[:, None].float(), rois)[:, 0] >= 0.5
-        resized = torch.zeros(len(self), mask_size, mask_size, dtype=torch.bool)
         if not len(self):
-            return resized
-        # ROIAlign's value is a mean of bilinear samples that form a grid. So a cell's weights of
-        # rows times those of columns: two matrix products give all cells of an object's regions.
-        left, top, right, bottom = (boxes - 0.5).unbind(dim=1)
+            return torch.zeros(0, mask_size, mask_size, dtype=torch.bool)
+        return self._crop_and_resize(boxes, mask_size)
+
+    def _crop_and_resize(self, boxes: torch.Tensor, mask_size: int) -> torch.Tensor:
+        """ROIAlign's value is a mean of bilinear samples that form a grid. So a pixel's weight is
+        that of its row times that of its column, and two matrix products give all cells of an
+        object's regions."""
+        order = torch.argsort(self._numbers, stable=True)
+        objects = self._numbers[order]
+        left, top, right, bottom = (boxes[order] - 0.5).unbind(dim=1)
         height, width = self.image_size
-        rows = cells_of_bins(top, bottom, mask_size, height)
-        columns = cells_of_bins(left, right, mask_size, width)
+        rows = _of_windows(cells_of_bins(top, bottom, mask_size, height), objects)
+        columns = _of_windows(cells_of_bins(left, right, mask_size, width), objects)
+        found, counts = torch.unique_consecutive(objects, return_counts=True)
+        sums = torch.empty(len(order), mask_size, mask_size)
+        begin = 0
         with torch.autocast("cpu", enabled=False):
-            for regions, mask in self.by_object():
-                y, row_weights = _of_window(rows, regions)
-                x, column_weights = _of_window(columns, regions)
-                pixels = mask[y : y + row_weights.shape[2], x : x + column_weights.shape[2]]
-                sums = row_weights @ pixels.float() @ column_weights.transpose(1, 2)
-                resized[regions] = sums >= 0.5
+            for number, count in zip(found.tolist(), counts.tolist(), strict=True):
+                regions = slice(begin, begin + count)
+                y, x = rows.span(number), columns.span(number)
+                row_weights = rows.weights[regions, :, : y.stop - y.start]
+                column_weights = columns.weights[regions, :, : x.stop - x.start]
+                pixels = self._objects[number, y, x].float()
+                torch.bmm(row_weights @ pixels, column_weights.mT, out=sums[regions])
+                begin += count
+        resized = torch.empty_like(sums, dtype=torch.bool)
+        resized[order] = sums >= 0.5
         return resized
 
 
@@ -134,17 +146,28 @@ def _with_masks_by_object(targets: Instances) -> Instances:
     return Instances(targets.image_size, **{**targets.get_fields(), "gt_masks": masks})
 
 
-def _of_window(cells: Cells, regions: torch.Tensor) -> tuple[int, torch.Tensor]:
-    """The weights of some regions, as they lie along the window that holds all of their cells.
+class _Windows(NamedTuple):
+    """Along one axis, for each object the window that holds the cells of all of its regions."""
 
-    Returns:
-        Where the window begins, and (R, B, L) float32 weights of its L cells.
-    """
-    first, counts, weights = (part[regions] for part in cells)
-    start = int(first.min())
-    length = int((first + counts).max()) - start
-    places = (first - start)[:, :, None] + torch.arange(weights.shape[2])
-    dense = torch.zeros(*first.shape, length)
+    starts: list[int]
+    stops: list[int]
+    weights: torch.Tensor  # (N, B, L) float32, of the window's cells, of which there are L at most
+
+    def span(self, number: int) -> slice:
+        """The window of an object."""
+        return slice(self.starts[number], self.stops[number])
+
+
+def _of_windows(cells: Cells, objects: torch.Tensor) -> _Windows:
+    """The weights of regions' bins, as they lie along the windows of their objects, (N,) int64."""
+    first, last = cells.first.long(), (cells.first + cells.counts).long()
+    starts = first.new_zeros(int(objects.max()) + 1)
+    stops = starts.clone()
+    starts.scatter_reduce_(0, objects, first.amin(dim=1), "amin", include_self=False)
+    stops.scatter_reduce_(0, objects, last.amax(dim=1), "amax", include_self=False)
+    longest = int((stops - starts).max())
+    places = (first - starts[objects, None])[..., None] + torch.arange(cells.weights.shape[2])
+    weights = torch.zeros(*first.shape, longest)
     # Weights beyond a bin's count are 0.
-    dense.scatter_add_(2, places.clamp(max=length - 1), weights)
-    return start, dense
+    weights.scatter_add_(2, places.clamp(max=longest - 1), cells.weights)
+    return _Windows(starts.tolist(), stops.tolist(), weights)
