@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -14,9 +16,11 @@ from segtron.data.image_io import (
     read_color_codes,
     read_ids,
     read_image,
+    read_image_size,
 )
+from segtron.data.large_image import read_large_image
 from segtron.data.pixels import Window, read_all
-from segtron.errors import UserError
+from segtron.errors import UnreadableFileError, UserError
 
 
 def save(path, array, **kwargs):
@@ -178,3 +182,65 @@ def test_jpegs_stand_upright_and_keep_their_colours(tmp_path):
     Image.fromarray(noise).convert("CMYK").save(inks)
     with Image.open(inks) as image:
         np.testing.assert_array_equal(read_image(inks, "RGB"), np.asarray(image.convert("RGB")))
+
+
+def tiff(channels, bits, sample_format):
+    """The smallest TIFF of one pixel, little-endian."""
+    short, long = 3, 4
+    pixel = bytes(channels * bits // 8)
+    bits_of_all = struct.pack(f"<{channels}H", *[bits] * channels)
+    formats = struct.pack(f"<{channels}H", *[sample_format] * channels)
+    tags = [
+        (256, long, 1, 1),
+        (257, long, 1, 1),
+        (258, short, channels, 8 if channels > 2 else bits),
+        (259, short, 1, 1),
+        (262, short, 1, 2 if channels > 2 else 1),
+        (273, long, 1, 8 + len(bits_of_all) + len(formats)),
+        (277, short, 1, channels),
+        (278, long, 1, 1),
+        (279, long, 1, len(pixel)),
+        (339, short, channels, 8 + len(bits_of_all) if channels > 2 else sample_format),
+    ]
+    content = bits_of_all + formats + pixel
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHLL", *tag) for tag in tags)
+    return struct.pack("<2sHL", b"II", 42, 8 + len(content)) + content + directory + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("channels", "bits", "sample_format", "words"),
+    [
+        (3, 32, 3, "TIFF with 3 channels of 32-bit floats"),
+        (1, 64, 3, "TIFF with 1 channel of 64-bit floats"),
+        (5, 16, 1, "TIFF with 5 channels of 16-bit integers"),
+    ],
+)
+def test_kinds_of_pixels_that_pillow_does_not_know(tmp_path, channels, bits, sample_format, words):
+    path = tmp_path / "measured.tif"
+    path.write_bytes(tiff(channels, bits, sample_format))
+    message = f"measured.tif is a {words}, which cannot be read; convert it to grey or RGB of 8"
+    for read in (lambda path: read_image(path, "BGR"), read_image_size, read_ids, read_large_image):
+        with pytest.raises(UnreadableFileError, match=message):
+            read(path)
+    # It is a picture for all that, as those of usual pixels are.
+    path.write_bytes(tiff(3, 8, 1))
+    assert read_image(path, "BGR").shape == (1, 1, 3)
+
+
+def test_jpegs_of_twelve_bits(tmp_path):
+    path = save(tmp_path / "deep.jpg", np.zeros((8, 8), np.uint8))
+    content = path.read_bytes()
+    frame = content.index(b"\xff\xc0") + 4
+    path.write_bytes(content[:frame] + b"\x0c" + content[frame + 1 :])
+    with pytest.raises(
+        UserError, match=r"deep\.jpg is a JPEG of another kind .*12-bit.* convert it"
+    ):
+        read_image(path, "BGR")
+
+
+@pytest.mark.parametrize("left", [9, 60])
+def test_damaged_tiffs_are_no_other_kind(tmp_path, left):
+    path = tmp_path / "cut.tif"
+    path.write_bytes(tiff(3, 32, 3)[:left])
+    with pytest.raises(UnreadableFileError, match=r"cut\.tif cannot be read .*; restore or remove"):
+        read_image(path, "BGR")

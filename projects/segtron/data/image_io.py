@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from segtron.data.pixels import ArrayPixels, Pixels, Window, read_all
 from segtron.data.png import COLOUR, GREY, PALETTE, Png, open_png
+from segtron.data.unreadable import unreadable
 from segtron.errors import UnreadableFileError, UserError
 
 # What Pillow raises for a file that is no image, ends too early or claims an absurd size.
@@ -146,7 +147,7 @@ def _read_image_file(path: str | Path, format: str) -> np.ndarray:
             upright = detection_utils._apply_exif_orientation(image)
             return detection_utils.convert_PIL_to_numpy(upright, format)
     except _UNREADABLE as error:
-        raise _unreadable("image", path, error) from error
+        raise unreadable("image", path, error) from error
 
 
 def _decode_jpeg(image: Image.Image, path: str | Path, format: str) -> np.ndarray | None:
@@ -192,7 +193,7 @@ def read_image_size(path: str | Path, what: str = "image") -> tuple[int, int]:
             on_its_side = orientation in _ON_ITS_SIDE
             return (image.width, image.height) if on_its_side else (image.height, image.width)
     except _UNREADABLE as error:
-        raise _unreadable(what, path, error) from error
+        raise unreadable(what, path, error) from error
 
 
 def open_ids(path: str | Path) -> Pixels:
@@ -329,16 +330,9 @@ def _read_label_file(path: str | Path, mode: str | None) -> tuple[str, np.ndarra
             pixels = np.asarray(image if mode is None else image.convert(mode))
             own_mode = image.mode
     except _UNREADABLE as error:
-        raise _unreadable("label file", path, error) from error
+        raise unreadable("label file", path, error) from error
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8)  # a PNG of one bit
     if own_mode == "I" and pixels.size and pixels.min() >= 0 and pixels.max() < 2**16:
         pixels = pixels.astype(np.uint16)  # how older Pillows open a PNG of 16 bits
     return own_mode, pixels
-
-
-def _unreadable(what: str, path: str | Path, error: Exception) -> UnreadableFileError:
-    if isinstance(error, FileNotFoundError):
-        return UnreadableFileError(f"{what} {path} does not exist; restore it or remove its entry")
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UnreadableFileError(f"{what} {path} cannot be read ({reason}); restore or remove it")

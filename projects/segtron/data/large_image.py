@@ -14,6 +14,7 @@ from PIL import Image
 
 from segtron.data.image_io import MAX_PIXELS, read_image
 from segtron.data.pixels import Window
+from segtron.data.unreadable import unreadable
 from segtron.errors import UnreadableFileError
 from segtron.files import plain_name
 
@@ -108,7 +109,7 @@ def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
         with plain_name(Path(path)) as name:
             pixels = cv2.imread(name, cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise _unreadable(path, error) from error
+        raise unreadable("image", path, error) from error
     if pixels is None:
         raise UnreadableFileError(f"image {path} cannot be decoded; restore or remove it")
     try:
@@ -128,16 +129,7 @@ def _header(path: str | Path) -> tuple[str, int, int]:
         try:
             with Image.open(path) as image:
                 return image.mode, image.height, image.width
-        except FileNotFoundError as error:
-            raise UnreadableFileError(
-                f"image {path} does not exist; restore it or remove its entry"
-            ) from error
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise _unreadable(path, error) from error
+            raise unreadable("image", path, error) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _unreadable(path: str | Path, error: Exception) -> UnreadableFileError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return UnreadableFileError(f"image {path} cannot be read ({reason}); restore or remove it")
