@@ -21,7 +21,6 @@ from segtron.inference import (
     build_sinks,
     model_metadata,
     predict_files,
-    refuse_existing,
 )
 
 METADATA = Metadata(name="test", stuff_classes=["road", "car"])
@@ -66,20 +65,6 @@ def test_what_the_model_cannot_give_is_refused_before_anything_is_written(images
     with pytest.raises(UserError, match="no instances, which --save csv is made of"):
         predict_files(predict_semantics, images, sinks(["overlay", "labels", "csv"], out))
     assert not [path for path in out.rglob("*") if path.is_file()]
-
-
-@pytest.mark.parametrize(
-    ("names", "clash"),
-    [
-        (["x/a.jpg", "b.png", "x/a.png"], "labels/x/a.png"),
-        (["a.png", "labels/a.png"], "labels/a.png"),
-    ],
-)
-def test_results_of_one_name_are_refused(tmp_path, names, clash):
-    with pytest.raises(UserError, match=f"2 images would have the same name .*{clash}"):
-        refuse_existing(files(*names), sinks(["overlay", "labels"], tmp_path))
-    refuse_existing(files(*names), sinks(["overlay"], tmp_path))
-    refuse_existing(files("a.png", "b.png", "x/a.png"), sinks(["overlay", "labels"], tmp_path))
 
 
 def config(folder, **datasets):

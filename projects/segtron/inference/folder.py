@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,10 @@ from segtron.inference.run_folder import (
     refuse_unfinished,
 )
 from segtron.inference.sinks.base import Sink
-from segtron.inference.sources.base import Frame, Loaded, Source, Unreadable
+from segtron.inference.sources.base import Loaded, Source, Unreadable
 from segtron.inference.sources.camera import ending_by_interrupt
 from segtron.inference.summary import Summary
+from segtron.inference.targets import refuse_clashes, targets
 
 # From images (H, W, 3) uint8 BGR to a model's outputs; see `Predictor`.
 Predict = Callable[[Sequence[np.ndarray]], list[dict[str, Any]]]
@@ -51,32 +51,13 @@ def refuse_existing(
     output_dir = sinks[0].output_dir
     if output_dir.exists() and not output_dir.is_dir():
         raise UserError(f"--output {output_dir} is a file; name a folder")
-    targets = Counter(_targets(sources, sinks))
-    for path, count in targets.items():
-        if count > 1:
-            raise UserError(
-                f"results of {count} images would have the same name {path}, since label files "
-                "lose the suffix of their image; rename all but one of the images, or predict them "
-                "into folders of their own"
-            )
+    refuse_clashes(sources, sinks)
     if not resume:
         refuse_unfinished(output_dir)
     elif not all(source.is_repeatable for source in sources):
         raise UserError("--resume is not for cameras, which don't show the same again")
     if not is_unfinished(output_dir):
-        refuse_overwriting(list(targets))
-
-
-def _targets(sources: Sequence[Source], sinks: Sequence[Sink]) -> Iterable[Path]:
-    """Files that are going to be written; of frames, whose number isn't known, their folders."""
-    for sink in sinks:
-        yield from sink.files_of_all(sources)
-        for source in sources:
-            for name in source.image_names():
-                yield from sink.files_of(name)
-            if source.folder is not None:
-                frame = Frame.name_in(source.folder, 0)
-                yield from (path.parent for path in sink.files_of(frame))
+        refuse_overwriting([target.guarded for target in targets(sources, sinks)])
 
 
 def predict_files(
