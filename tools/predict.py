@@ -17,6 +17,7 @@ from segtron.inference import (
     Predictor,
     TiledPredictor,
     build_sinks,
+    check_sinks,
     describe_model,
     find_sources,
     is_unfinished,
@@ -199,9 +200,13 @@ def main() -> None:
         draw_score=cfg.TEST.DRAW_SCORE_THRESH if threshold is None else threshold,
         save_score=0.0 if threshold is None else threshold,
     )
+    weights = choose_weights(cfg, opts)
+    if args.tile is not None:
+        sources = with_large_images(sources)
     # Before the model is loaded, which takes time.
+    check_sinks(sinks, cfg)
     refuse_existing(sources, sinks, resume=args.resume)
-    predictor = Predictor(cfg, choose_weights(cfg, opts))
+    predictor = Predictor(cfg, weights)
     description = describe_model(predictor.cfg, args.parts)
     description["--frame-rate"] = str(args.frame_rate)
     predict, batch_size = predictor, args.batch_size
@@ -213,7 +218,7 @@ def main() -> None:
             scale=args.tile_scale,
             batch_size=args.batch_size,
         )
-        sources, batch_size = with_large_images(sources), 1
+        batch_size = 1
         description |= predict.description
     try:
         summary = predict_files(

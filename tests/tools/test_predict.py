@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segtron import inference
 from segtron.inference import SINKS
 
 from .conftest import assert_one_sentence
@@ -114,6 +115,28 @@ def test_a_killed_run_goes_on(tiny_run, tmp_path, run_here):
     whole = arguments(tiny_run, [images], tmp_path / "whole")
     assert run_here("predict.py", *whole)[0] == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """What needs a model fails."""
+
+    def fail(*_):
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(inference, "Predictor", fail)
+
+
+def test_mistakes_that_need_no_model_are_found_without_it(tiny_run, tmp_path, run_here, no_model):
+    def assert_refused(*more, words):
+        given = arguments(tiny_run, [tiny_run / "images"], tmp_path / "out", *more)
+        assert_one_sentence(*run_here("predict.py", *given), words)
+
+    assert_refused("--start", "2", "--end", "1", words=["--end 1 lies before --start 2"])
+    for sink, output in (("panoptic", "panoptic_seg"), ("labels", "sem_seg")):
+        sentence = f"predicts instances but no {output}, which --save {sink} is made of; possible"
+        assert_refused("--save", f"overlay,{sink}", words=[sentence, "coco, overlay"])
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupt_says_how_to_go_on(tiny_run, tmp_path, run_here, monkeypatch):

@@ -5,7 +5,7 @@ from segtron.inference.model_classes import category_ids, model_metadata
 from segtron.inference.prediction import Prediction, encoded_masks, mask_areas
 from segtron.inference.predictor import Predictor
 from segtron.inference.run_folder import describe_model, is_unfinished
-from segtron.inference.sinks import SINKS, Sink, build_sinks
+from segtron.inference.sinks import SINKS, Sink, build_sinks, check_sinks
 from segtron.inference.sources import (
     Camera,
     Frame,
@@ -39,6 +39,7 @@ __all__ = [
     "WindowMasks",
     "build_sinks",
     "category_ids",
+    "check_sinks",
     "describe_model",
     "encoded_masks",
     "find_sources",

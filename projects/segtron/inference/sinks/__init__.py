@@ -1,7 +1,7 @@
 """What is made of predictions: overlays, videos, COCO results, a table, label files, panoptic
 files. Importing this registers them, a module each."""
 
-from segtron.inference.sinks.base import SINKS, WORK_FOLDER, Sink, build_sinks
+from segtron.inference.sinks.base import SINKS, WORK_FOLDER, Sink, build_sinks, check_sinks
 from segtron.inference.sinks.coco import CocoSink
 from segtron.inference.sinks.labels import LabelsSink
 from segtron.inference.sinks.overlay import OverlaySink
@@ -20,4 +20,5 @@ __all__ = [
     "Sink",
     "VideoSink",
     "build_sinks",
+    "check_sinks",
 ]

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from detectron2.config import CfgNode
 from detectron2.data.catalog import Metadata
 from fvcore.common.registry import Registry
 
 from segtron.errors import UserError
+from segtron.evaluation.build import OUTPUTS
 from segtron.inference.prediction import Prediction
 from segtron.inference.sources.base import Source
 
@@ -59,7 +61,10 @@ class Sink(ABC):
         Raises:
             UserError: names what can be.
         """
-        given = prediction.kinds
+        self.check_outputs(prediction.kinds)
+
+    def check_outputs(self, given: Sequence[str]) -> None:
+        """As `check`, by the names of the model's outputs alone."""
         if any(output in given for output in self.needs):
             return
         possible = [name for name, sink in SINKS if any(o in given for o in sink.needs)]
@@ -169,3 +174,17 @@ def build_sinks(
             raise UserError(f"--save {name!r} is unknown; known are {known}")
     chosen = [SINKS.get(name) for name in dict.fromkeys(names)]
     return [sink(output_dir, metadata, draw_score if sink.draws else save_score) for sink in chosen]
+
+
+def check_sinks(sinks: Sequence[Sink], cfg: CfgNode) -> None:
+    """Make sure, before a model is built, that it predicts what sinks are made of.
+
+    Models of architectures that Segtron doesn't know are left to `Sink.check`.
+
+    Raises:
+        UserError: as `Sink.check`.
+    """
+    given = OUTPUTS.get(cfg.MODEL.META_ARCHITECTURE)
+    if given is not None:
+        for sink in sinks:
+            sink.check_outputs(sorted(given))

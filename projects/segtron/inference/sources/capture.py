@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from segtron.errors import UserError
 from segtron.files import plain_name
 from segtron.inference.sources.base import USUAL_RATE
 
@@ -38,6 +39,17 @@ class FrameChoice:
     start: float = 0.0
     end: float | None = None
     most: int | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            UserError: nothing lies between `start` and `end`.
+        """
+        if self.end is not None and self.end < self.start:
+            raise UserError(
+                f"--end {self.end:g} lies before --start {self.start:g}, with no frame between; "
+                "both count from the beginning"
+            )
 
 
 class FramePicker:
