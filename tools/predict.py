@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
@@ -19,6 +20,7 @@ from segtron.inference import (
     build_sinks,
     check_sinks,
     describe_model,
+    find_finished,
     find_sources,
     is_unfinished,
     model_metadata,
@@ -82,7 +84,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run in --output that was interrupted, if there is one",
+        help="go on with the run in --output that was interrupted, if there is one; one that is "
+        "over stays as it is",
     )
     _add_tile_options(parser)
     _add_video_options(parser)
@@ -205,6 +208,14 @@ def main() -> None:
         sources = with_large_images(sources)
     # Before the model is loaded, which takes time.
     check_sinks(sinks, cfg)
+    finished = find_finished(sources, sinks, [Path(weights), *args.parts]) if args.resume else None
+    if finished is not None:
+        _tell(
+            finished.unreadable,
+            f"all {'' if finished.images is None else f'{finished.images} '}images are done "
+            f"already; results are in {args.output}",
+        )
+        return
     refuse_existing(sources, sinks, resume=args.resume)
     predictor = Predictor(cfg, weights)
     description = describe_model(predictor.cfg, args.parts)
@@ -234,12 +245,17 @@ def main() -> None:
         if is_unfinished(args.output):
             print("the same command with --resume goes on where this run was", file=sys.stderr)
         raise
-    for sentence in summary.unreadable:
-        print(f"left out: {printable(sentence)}", file=sys.stderr)
-    print(
-        f"{summary.predicted} of {summary.images} images predicted; results are in "
-        + printable(str(args.output))
+    _tell(
+        summary.unreadable,
+        f"{summary.predicted} of {summary.images} images predicted; results are in {args.output}",
     )
+
+
+def _tell(unreadable: Sequence[str], ending: str) -> None:
+    """Say how it went."""
+    for sentence in unreadable:
+        print(f"left out: {printable(sentence)}", file=sys.stderr)
+    print(printable(ending))
 
 
 if __name__ == "__main__":

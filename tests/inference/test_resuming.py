@@ -15,24 +15,16 @@ import torch
 
 from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
-from segtron.inference import is_unfinished, overlays, run_folder
+from segtron.inference import is_unfinished, run_folder
 from segtron.inference.run_folder import describe_model, open_run
 
-from .fake_runs import contents, make_images, predict, run, run_and_stop
+from .fake_runs import contents, draw_plainly, make_images, predict, run, run_and_stop
 from .video_files import write_video
 
 
 @pytest.fixture(autouse=True)
 def plain_drawing(monkeypatch):
-    """Overlays that take no time."""
-
-    def draw(style, prediction, metadata, min_score):
-        picture = prediction.image[:, :, ::-1].copy()
-        for x0, y0, x1, y1 in prediction.instances(min_score).pred_boxes.tensor.int().tolist():
-            picture[y0:y1, x0:x1] //= 2
-        return picture
-
-    monkeypatch.setattr(overlays, "_draw", draw)
+    draw_plainly(monkeypatch)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])

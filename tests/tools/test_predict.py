@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from segtron import inference
-from segtron.inference import SINKS
+from segtron.inference import SINKS, Predictor
 
 from .conftest import assert_one_sentence
 
@@ -125,6 +126,39 @@ def no_model(monkeypatch):
         raise AssertionError("the model is loaded")
 
     monkeypatch.setattr(inference, "Predictor", fail)
+
+
+def test_a_run_that_is_over_is_told_without_the_model(
+    tiny_run, tmp_path, run_here, monkeypatch, capsys, no_model
+):
+    images, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(tiny_run / "images", images)
+    (images / "broken.png").write_bytes(b"none")
+    given = arguments(tiny_run, [images], out)
+    given[given.index("coco,csv")] = "overlay,csv"
+    with monkeypatch.context() as patched:
+        patched.setattr(inference, "Predictor", Predictor)
+        assert run_here("predict.py", *given)[0] == 0
+    before = contents(out)
+    monkeypatch.setattr(sys, "argv", [*map(str, [TOOL, *given, "--resume"])])
+    with pytest.raises(SystemExit) as ending:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    stdout, stderr = capsys.readouterr()
+    assert ending.value.code == 0, stderr
+    assert stdout.splitlines()[-1] == f"all 3 images are done already; results are in {out}"
+    assert [line for line in stderr.splitlines() if line.startswith("left out: ")] == [
+        line for line in stderr.splitlines() if "broken.png cannot be read" in line
+    ]
+    assert_one_sentence(*run_here("predict.py", *given), ["would be overwritten; choose another"])
+    shutil.copy(images / "a.png", images / "c.png")
+    words = ["but not", "c.png; predict what is new to another --output"]
+    assert_one_sentence(*run_here("predict.py", *given, "--resume"), words)
+    (images / "c.png").unlink()
+    given[given.index("overlay,csv")] = "overlay,csv,coco"
+    assert_one_sentence(
+        *run_here("predict.py", *given, "--resume"), ["but not", "predictions.json"]
+    )
+    assert contents(out) == before
 
 
 def test_mistakes_that_need_no_model_are_found_without_it(tiny_run, tmp_path, run_here, no_model):
