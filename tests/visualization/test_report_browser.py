@@ -765,3 +765,26 @@ def test_of_many_images_only_those_on_the_screen_exist(
     browser.run("$('query').oninput({target: {value: '0123'}})")
     assert browser.run("state.shown.length") == 10 + 1
     assert browser.run(count) == 11
+
+
+@pytest.mark.parametrize("width", [700, 1200, 1800])
+def test_rows_of_charts_have_no_gap(browser: Browser, page: Path, width: int) -> None:
+    """However many charts are in the last one."""
+    browser.resize(width, 900)
+    browser.open(page)
+    rows = browser.run(
+        "(() => { const host = document.querySelector('#charts .columns');"
+        " const one = host.firstElementChild, rows = [];"
+        " for (let count = 1; count <= 5; count++) {"
+        "  host.replaceChildren(...Array.from({length: count}, () => one.cloneNode(true)));"
+        "  const box = host.getBoundingClientRect();"
+        "  const last = host.lastElementChild.getBoundingClientRect();"
+        "  const chart = host.lastElementChild.querySelector('svg').getBoundingClientRect();"
+        "  rows.push([box.right - last.right, chart.width]); }"
+        " return rows; })()"
+    )
+    browser.resize(1200, 800)
+    assert len(rows) == 5
+    for gap, chart in rows:
+        assert abs(gap) < 1
+        assert chart <= 704  # 44rem
