@@ -100,7 +100,15 @@ def run(main: Callable[[], int | None]) -> int:
 
 def _quieten_libraries() -> None:
     """Keep back what newer PyTorch says to Detectron2's authors, not to its users."""
+    # Detectron2's anchors name no `indexing`.
     warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    # Its mapper, which tools/benchmark.py times, makes tensors of masks that nobody writes to.
+    warnings.filterwarnings(
+        "ignore",
+        message="The given NumPy array is not writable",
+        category=UserWarning,
+        module=r"detectron2\.data\.detection_utils",
+    )
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 

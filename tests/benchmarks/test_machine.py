@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from pathlib import Path
 
 import cv2
@@ -60,3 +61,14 @@ def test_one_core_and_back():
     assert os.sched_getaffinity(0) == cores
     assert num_usable_cores() == len(cores)
     assert (torch.get_num_threads(), cv2.getNumThreads()) == threads
+
+
+def test_more_processes_than_one_core_are_meant():
+    message = "This DataLoader will create 2 worker processes in total."
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with one_core():
+            warnings.warn(message, stacklevel=1)
+            warnings.warn("another", stacklevel=1)
+        warnings.warn(message, stacklevel=1)
+    assert [str(warning.message) for warning in shown] == ["another", message]

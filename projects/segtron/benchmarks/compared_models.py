@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import detectron2
 import numpy as np
 import torch
-from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import GeneralizedRCNN, build_model
 from torch import nn
@@ -105,7 +105,8 @@ def _settled(
 ) -> tuple[CfgNode, list[str]]:
     """A config of Detectron2's model zoo with its weights, and what Segtron's has to share."""
     cfg = get_cfg()
-    cfg.merge_from_file(model_zoo.get_config_file(f"{name}.yaml"))
+    # Not by the module model_zoo, whose import warns of what its authors use.
+    cfg.merge_from_file(str(Path(detectron2.__file__).parent / f"model_zoo/configs/{name}.yaml"))
     cfg.merge_from_list(list(opts))
     threshold = _choose_threshold(_save_settled(cfg, path, image, seed), image)
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ _LIBRARIES = ("numpy", "torch", "cv2", "PIL", "detectron2")
 def one_core() -> Iterator[None]:
     """Let this process, and those that it starts, use a single core; afterwards all as before.
 
+    That loaders have more processes than that, of which PyTorch warns, is meant.
+
     Where the system can't bind a process to a core (macOS), only the threads of the libraries are
     limited.
     """
@@ -33,7 +36,9 @@ def one_core() -> Iterator[None]:
     if cores:
         os.sched_setaffinity(0, {max(cores)})
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            yield
     finally:
         if cores:
             os.sched_setaffinity(0, cores)
