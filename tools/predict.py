@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.utils.logger import setup_logger
@@ -20,8 +19,8 @@ from segtron.inference import (
     build_sinks,
     check_sinks,
     describe_model,
-    find_finished,
     find_sources,
+    is_finished,
     is_unfinished,
     model_metadata,
     predict_files,
@@ -208,13 +207,8 @@ def main() -> None:
         sources = with_large_images(sources)
     # Before the model is loaded, which takes time.
     check_sinks(sinks, cfg)
-    finished = find_finished(sources, sinks, [Path(weights), *args.parts]) if args.resume else None
-    if finished is not None:
-        _tell(
-            finished.unreadable,
-            f"all {'' if finished.images is None else f'{finished.images} '}images are done "
-            f"already; results are in {args.output}",
-        )
+    if args.resume and is_finished(sources, sinks):
+        print(f"nothing is left to do: all results are in {printable(str(args.output))} already")
         return
     refuse_existing(sources, sinks, resume=args.resume)
     predictor = Predictor(cfg, weights)
@@ -245,17 +239,12 @@ def main() -> None:
         if is_unfinished(args.output):
             print("the same command with --resume goes on where this run was", file=sys.stderr)
         raise
-    _tell(
-        summary.unreadable,
-        f"{summary.predicted} of {summary.images} images predicted; results are in {args.output}",
-    )
-
-
-def _tell(unreadable: Sequence[str], ending: str) -> None:
-    """Say how it went."""
-    for sentence in unreadable:
+    for sentence in summary.unreadable:
         print(f"left out: {printable(sentence)}", file=sys.stderr)
-    print(printable(ending))
+    print(
+        f"{summary.predicted} of {summary.images} images predicted; results are in "
+        + printable(str(args.output))
+    )
 
 
 if __name__ == "__main__":

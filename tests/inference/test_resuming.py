@@ -15,10 +15,25 @@ import torch
 
 from segtron.config.defaults import get_default_config
 from segtron.errors import UserError
-from segtron.inference import is_unfinished, run_folder
+from segtron.inference import (
+    build_sinks,
+    find_sources,
+    is_finished,
+    is_unfinished,
+    run_folder,
+)
 from segtron.inference.run_folder import describe_model, open_run
 
-from .fake_runs import contents, draw_plainly, make_images, predict, run, run_and_stop
+from .fake_runs import (
+    ALL,
+    METADATA,
+    contents,
+    draw_plainly,
+    make_images,
+    predict,
+    run,
+    run_and_stop,
+)
 from .video_files import write_video
 
 
@@ -293,3 +308,29 @@ def test_an_output_that_cannot_be_written(tmp_path):
         open_run(tmp_path / "file" / "out", {}, bool, resume=False),
     ):
         pass
+
+
+@pytest.mark.parametrize("save", [ALL, ("coco",), ("csv", "video")])
+def test_a_run_that_is_over_is_known(tmp_path, save):
+    images = make_images(tmp_path / "in", 5)
+    write_video(images / "f.avi", frames=3)
+    out = tmp_path / "out"
+
+    def is_over():
+        sinks = build_sinks(save, out, METADATA, draw_score=0.3, save_score=0.0)
+        return is_finished(find_sources([str(images)]), sinks)
+
+    assert not is_over()
+    run([images], out, save=save)
+    assert is_over()
+    if "labels" in save:
+        shutil.rmtree(out / "labels" / "f")
+        assert not is_over()
+
+
+def test_a_run_that_is_not_over_is_no_such(tmp_path):
+    images = make_images(tmp_path / "in", 8)
+    run_and_stop(4, [images], tmp_path / "out")
+    sinks = build_sinks(("overlay",), tmp_path / "out", METADATA, draw_score=0.3, save_score=0.0)
+    assert not is_finished(find_sources([str(images)]), sinks)
+    assert not is_finished(find_sources(["camera:0"]), sinks)

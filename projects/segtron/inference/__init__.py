@@ -1,7 +1,6 @@
 """Prediction: images in, a model's outputs, and what is made of them."""
 
-from segtron.inference.finished import Finished, find_finished
-from segtron.inference.folder import predict_files, refuse_existing
+from segtron.inference.folder import is_finished, predict_files, refuse_existing
 from segtron.inference.model_classes import category_ids, model_metadata
 from segtron.inference.prediction import Prediction, encoded_masks, mask_areas
 from segtron.inference.predictor import Predictor
@@ -25,7 +24,6 @@ from segtron.inference.window_masks import WindowMasks
 __all__ = [
     "SINKS",
     "Camera",
-    "Finished",
     "Frame",
     "FrameChoice",
     "ImageFile",
@@ -44,8 +42,8 @@ __all__ = [
     "check_sinks",
     "describe_model",
     "encoded_masks",
-    "find_finished",
     "find_sources",
+    "is_finished",
     "is_unfinished",
     "mask_areas",
     "model_metadata",

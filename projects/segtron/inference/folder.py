@@ -28,7 +28,7 @@ from segtron.inference.run_folder import (
     open_run,
     refuse_unfinished,
 )
-from segtron.inference.sinks.base import Sink
+from segtron.inference.sinks.base import WORK_FOLDER, Sink
 from segtron.inference.sources.base import Loaded, Source, Unreadable
 from segtron.inference.sources.camera import ending_by_interrupt
 from segtron.inference.summary import Summary
@@ -58,6 +58,22 @@ def refuse_existing(
         raise UserError("--resume is not for cameras, which don't show the same again")
     if not is_unfinished(output_dir):
         refuse_overwriting([target.guarded for target in targets(sources, sinks)])
+
+
+def is_finished(sources: Sequence[Source], sinks: Sequence[Sink]) -> bool:
+    """Whether all that a run would write is there, so that nothing is left to do.
+
+    Which images a file for all images is of, and how results were made, is not looked at.
+    """
+    output_dir = sinks[0].output_dir
+    if is_unfinished(output_dir) or not all(source.is_repeatable for source in sources):
+        return False
+    kept = (
+        target.guarded
+        for target in targets(sources, sinks)
+        if output_dir / WORK_FOLDER not in target.path.parents
+    )
+    return all(path.exists() for path in kept)
 
 
 def predict_files(

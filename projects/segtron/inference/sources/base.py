@@ -109,10 +109,6 @@ class Source(ABC):
         """The names of its image files; none of frames, whose number isn't known before."""
         return iter(())
 
-    def paths(self) -> Iterator[Path]:
-        """The files that it reads."""
-        return iter(())
-
 
 def file_identity(path: Path) -> list[int]:
     """Size and time of a file, by which a change of it shows; -1 where it can't be found."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from segtron.data.image_io import read_image
@@ -30,10 +29,6 @@ class Images(Source):
     def image_names(self) -> Iterator[str]:
         """See `Source`."""
         return (file.name for file in self.files)
-
-    def paths(self) -> Iterator[Path]:
-        """See `Source`."""
-        return (file.path for file in self.files)
 
     def read(self, passed: int = 0) -> Iterator[Loaded | Unreadable]:
         """See `Source`."""

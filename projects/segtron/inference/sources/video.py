@@ -93,10 +93,6 @@ class Video(Source):
         choice = [self.choice.every, self.choice.start, self.choice.end, self.choice.most]
         return [self.folder, *file_identity(self.path), *choice]
 
-    def paths(self) -> Iterator[Path]:
-        """See `Source`."""
-        yield self.path
-
     def read(self, passed: int = 0) -> Iterator[Loaded | Unreadable]:
         """See `Source`. Frames before the first one wanted are decoded, too: videos can't be
         entered in the middle without losing count."""
