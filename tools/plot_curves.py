@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segtron import command_line
 from segtron.errors import UserError
+from segtron.run_files import METRICS_FILE
 from segtron.visualization.curves import plot_curves
 
 
@@ -35,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Draw the curves that the command line names."""
     args = parse_args()
-    metrics_json = args.output_dir / "metrics.json"
+    metrics_json = args.output_dir / METRICS_FILE
     written = plot_curves(metrics_json, args.output or args.output_dir)
     if not written:
         raise UserError(

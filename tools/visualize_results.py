@@ -13,6 +13,7 @@ from segtron import command_line
 from segtron.config import load_config
 from segtron.errors import UserError
 from segtron.parts import load_parts
+from segtron.run_files import CONFIG_FILE, METRICS_FILE
 from segtron.visualization.report_scores import last_scores
 from segtron.visualization.results import visualize_results
 
@@ -57,7 +58,7 @@ def main() -> None:
     args = parse_args()
     load_parts(args.parts)
     setup_logger(name="segtron")
-    config = args.output_dir / "config.yaml"
+    config = args.output_dir / CONFIG_FILE
     if not config.is_file():
         raise UserError(
             f"{config} does not exist; OUTPUT_DIR must be that of a run of tools/train_net.py"
@@ -70,7 +71,7 @@ def main() -> None:
         number=args.number,
         min_score=cfg.TEST.DRAW_SCORE_THRESH if threshold is None else threshold,
     )
-    for score in last_scores(args.output_dir / "metrics.json"):
+    for score in last_scores(args.output_dir / METRICS_FILE):
         print(score)
     print(f"open {page} in a browser")
 

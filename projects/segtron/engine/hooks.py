@@ -13,6 +13,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
 from segtron.engine.signals import Interrupted
+from segtron.run_files import METRICS_FILE
 from segtron.visualization.curves import plot_curves
 
 logger = logging.getLogger(__name__)
@@ -118,4 +119,4 @@ class CurvePlotter(HookBase):
 
     def after_train(self) -> None:
         """Write the pictures; an interrupted training gets its curves, too."""
-        plot_curves(self._output_dir / "metrics.json", self._output_dir)
+        plot_curves(self._output_dir / METRICS_FILE, self._output_dir)

@@ -37,6 +37,7 @@ from segtron.modeling.checkpoint import (
 )
 from segtron.modeling.device import resolve_device
 from segtron.parts import load_parts
+from segtron.run_files import CONFIG_FILE, METRICS_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _with_seed(cfg: CfgNode, resume: bool) -> CfgNode:
     """A frozen copy of a config with a SEED of 0 or more, the same in all processes: its own, that
     of the run that is resumed, or one that is drawn."""
     seed = cfg.SEED
-    written = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    written = Path(cfg.OUTPUT_DIR) / CONFIG_FILE
     if resume and seed < 0 and written.is_file():
         seed = load_config(written).SEED
     cfg = cfg.clone()
@@ -150,17 +151,17 @@ def _evaluate(cfg: CfgNode, opts: Sequence[str]) -> None:
     load_weights(model, weights, strict=True)
     if comm.is_main_process():
         check_writable(output_dir)
-        if not (output_dir / "config.yaml").exists():
+        if not (output_dir / CONFIG_FILE).exists():
             write_config(cfg)
     comm.synchronize()
     results = evaluate(cfg, model, loaders)
     if comm.is_main_process():
-        append_metrics(results, output_dir / "metrics.json")
+        append_metrics(results, output_dir / METRICS_FILE)
 
 
 def write_config(cfg: CfgNode) -> None:
     """Write the whole config to OUTPUT_DIR/config.yaml, from which the run can be repeated."""
-    with replacing(Path(cfg.OUTPUT_DIR) / "config.yaml") as temporary:
+    with replacing(Path(cfg.OUTPUT_DIR) / CONFIG_FILE) as temporary:
         temporary.write_text(cfg.dump(), encoding="utf-8")
 
 

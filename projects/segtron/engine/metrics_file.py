@@ -15,6 +15,7 @@ from segtron.engine.hooks import WINDOW
 from segtron.engine.step import TIMES
 from segtron.errors import UserError
 from segtron.files import replacing
+from segtron.run_files import read_metrics_lines
 
 # Some of them are missing in the first iterations of a process.
 _TIMES = ("time", *TIMES)
@@ -111,23 +112,11 @@ def _cut(path: Path, last_iteration: int) -> list[dict[str, Any]]:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     kept = [
         (line, record)
-        for line in content.split(b"\n")
-        if (record := _as_record(line)) is not None
-        # An evaluation without training leaves a line without an iteration.
-        and record.get("iteration", -1) <= last_iteration
+        for line, record in read_metrics_lines(content)
+        if record.get("iteration", -1) <= last_iteration
     ]
     whole = b"".join(line + b"\n" for line, _ in kept)
     if whole != content:
         with replacing(path) as temporary:
             temporary.write_bytes(whole)
     return [record for _, record in kept]
-
-
-def _as_record(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(record, dict) or not isinstance(record.get("iteration", -1), int):
-        return None
-    return record

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from segtron.errors import UserError
+from segtron.run_files import CONFIG_FILE, INFERENCE_FOLDER, METRICS_FILE, RUN_FILE
 from segtron.visualization.curves import CHARTS
 from segtron.visualization.report import REPORT_FOLDER, is_report
 
@@ -16,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 # What a run writes, as patterns below OUTPUT_DIR. Beside these it owns its report; whatever else
 # lies there is not touched.
-_RUN_FILES = (
+_WRITTEN = (
     "*.pth",
     "last_checkpoint",
-    "config.yaml",
-    "metrics.json",
+    CONFIG_FILE,
+    METRICS_FILE,
     "log.txt*",
     *(chart.file_name for chart in CHARTS),
-    "inference",
+    INFERENCE_FOLDER,
     "inference_ema",
     "inference_average",
     "pictures",
@@ -31,7 +32,7 @@ _RUN_FILES = (
     "wandb",
     "wandb_run.json",
     "mlflow_run.json",
-    "run.json",
+    RUN_FILE,
     "run*.patch",
     "visualizations",  # in runs from before there was a report
 )
@@ -80,7 +81,7 @@ def set_earlier_run_aside(output_dir: Path) -> Iterator[None]:
 
 def holds_run(folder: Path) -> bool:
     """Whether a training has written something there, be it without a checkpoint."""
-    return any((folder / name).exists() for name in ("metrics.json", "last_checkpoint"))
+    return any((folder / name).exists() for name in (METRICS_FILE, "last_checkpoint"))
 
 
 def _next_folder(output_dir: Path, stem: str) -> Path:
@@ -91,7 +92,7 @@ def _next_folder(output_dir: Path, stem: str) -> Path:
 
 def _move_run(source: Path, target: Path) -> Path:
     target.mkdir(exist_ok=True)
-    for pattern in _RUN_FILES:
+    for pattern in _WRITTEN:
         for path in list(source.glob(pattern)):
             path.rename(target / path.name)
     # Not a folder of that name that is somebody's own.

@@ -19,10 +19,10 @@ import torch
 import segtron
 from segtron.files import replacing, write_json
 from segtron.machine import describe_hardware, library_versions
+from segtron.run_files import RUN_FILE
 
 logger = logging.getLogger(__name__)
 
-RUN_FILE = "run.json"
 _LIBRARIES = ("torch", "torchvision", "detectron2", "numpy", "cv2", "segtron")
 # All that is written of the environment, which may hold secrets.
 _VARIABLES = (

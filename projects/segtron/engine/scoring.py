@@ -19,16 +19,14 @@ from torch import nn
 
 from segtron.evaluation import build_evaluators
 from segtron.modeling.inference import prepare_for_inference
+from segtron.run_files import INFERENCE_FOLDER
 from segtron.visualization.score_pictures import draw_scores
 from segtron.wording import count_of
 
 logger = logging.getLogger(__name__)
 
 
-INFERENCE_DIR = "inference"
-
-
-def inference_dir(cfg: CfgNode, dataset_name: str, folder: str = INFERENCE_DIR) -> Path:
+def inference_dir(cfg: CfgNode, dataset_name: str, folder: str = INFERENCE_FOLDER) -> Path:
     """The folder of a data set's predictions in OUTPUT_DIR."""
     return Path(cfg.OUTPUT_DIR) / folder / dataset_name
 
@@ -38,7 +36,7 @@ def evaluate(
     model: nn.Module,
     test_loaders: dict[str, torch.utils.data.DataLoader],
     *,
-    folder: str = INFERENCE_DIR,
+    folder: str = INFERENCE_FOLDER,
     before_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Score a model on data sets, save its predictions, and log what time the model took, and what

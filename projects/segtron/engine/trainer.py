@@ -32,7 +32,7 @@ from segtron.engine.hooks import CurvePlotter, Evaluation, LeaveOnNotice, Recent
 from segtron.engine.optimizer import build_optimizer
 from segtron.engine.prediction_pictures import build_prediction_pictures
 from segtron.engine.schedule import build_lr_scheduler, log_scaled_rate
-from segtron.engine.scoring import INFERENCE_DIR, evaluate, inference_dir
+from segtron.engine.scoring import evaluate, inference_dir
 from segtron.engine.signals import Interrupted, StopNotice
 from segtron.engine.step import TrainingStep
 from segtron.engine.validation_loss import validation_results
@@ -47,6 +47,7 @@ from segtron.modeling.checkpoint import (
     write_checkpoint,
 )
 from segtron.modeling.precision import training_precision
+from segtron.run_files import INFERENCE_FOLDER
 from segtron.wording import count_of
 
 logger = logging.getLogger(__name__)
@@ -375,7 +376,7 @@ class Trainer(DefaultTrainer):
     def _evaluate(self) -> dict[str, Any]:
         _share_buffers(self.model)
         try:
-            results = self._score(self.model, INFERENCE_DIR)
+            results = self._score(self.model, INFERENCE_FOLDER)
             if self.average is not None:
                 _share_buffers(self.average.model)
                 averaged = self._score(self.average.model, AVERAGE_DIR)

@@ -15,6 +15,7 @@ from segtron.engine.metrics_file import MetricsFile
 from segtron.engine.progress import ProgressWriter
 from segtron.engine.trackers import TRACKERS, load_package
 from segtron.errors import UserError
+from segtron.run_files import METRICS_FILE
 
 
 def check_writers(names: Sequence[str]) -> None:
@@ -47,7 +48,7 @@ def build_writers(
         UserError: see `check_writers`, `MetricsFile` and `WandbTracker`.
     """
     check_writers(cfg.LOG.WRITERS)
-    metrics_file = MetricsFile(output_dir / "metrics.json", last_iteration)
+    metrics_file = MetricsFile(output_dir / METRICS_FILE, last_iteration)
     # Where there is no hook that says in time that there is no such metric, the main one is shown.
     is_checked = cfg.TEST.BEST.ENABLED and cfg.TEST.EVAL_PERIOD > 0
     best = BestValue(cfg.TEST.BEST.METRIC if is_checked else "", mode=cfg.TEST.BEST.MODE)

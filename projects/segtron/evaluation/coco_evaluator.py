@@ -32,6 +32,7 @@ from segtron.files import write_json
 
 logger = logging.getLogger(__name__)
 
+RESULTS_FILE = "coco_instances_results.json"
 # What is saved of where points are lost, each as <name>_<task>.json.
 ERROR_TYPES, PRECISION_RECALL, SIZES = "error_types", "precision_recall", "sizes"
 
@@ -108,7 +109,7 @@ class CocoInstanceEvaluator(DatasetEvaluator):
         if metric is None:
             return {}
         if self._output_dir:
-            path = Path(self._output_dir) / "coco_instances_results.json"
+            path = Path(self._output_dir) / RESULTS_FILE
             write_json(path, list(metric.results()))
             logger.info("COCO protocol: predictions saved in %s", path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from segtron.errors import UserError
+from segtron.run_files import read_metrics_lines
 from segtron.visualization.charts import COLORS, GREY, new_chart, plain, write_chart
 
 # Iterations and values, one each: what became of one metric.
@@ -52,16 +52,12 @@ def read_metrics(metrics_json: Path) -> dict[str, Curve]:
         UserError: the file can't be read.
     """
     try:
-        lines = metrics_json.read_text(encoding="utf-8", errors="replace").splitlines()
+        content = metrics_json.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {metrics_json}: {error.strerror}") from error
     records: list[Mapping[str, object]] = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if not isinstance(record, dict) or not _is_finite(record.get("iteration")):
+    for _, record in read_metrics_lines(content):
+        if "iteration" not in record:
             continue
         while records and records[-1]["iteration"] >= record["iteration"]:
             records.pop()

@@ -18,10 +18,10 @@ from segtron.evaluation.score_files import read_scores
 from segtron.evaluation.sem_seg import CONFUSION_FILE
 from segtron.evaluation.size_breakdown import SIZES as SIZE_LIMITS
 from segtron.evaluation.size_breakdown import SizeScores
+from segtron.run_files import RUN_FILE, read_metrics_lines
 from segtron.visualization.confusion import read_confusion_matrix
 from segtron.visualization.curves import CHARTS, read_metrics, running_mean
 
-RUN_FILE = "run.json"  # as segtron.engine.run_description writes it
 # Whose rules a score follows, by the end of its name in metrics.json.
 PROTOCOLS = {
     "panoptic_seg/PQ": "the official scorer's rules",
@@ -53,13 +53,8 @@ def evaluations(metrics_file: Path) -> Iterator[dict[str, float]]:
     """
     if not metrics_file.is_file():
         return
-    lines = metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line in reversed(lines):
-        try:
-            metrics = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # a line that a crash or a full disk has cut off
-        if isinstance(metrics, dict) and any(protocol_of(name) for name in metrics):
+    for _, metrics in reversed(list(read_metrics_lines(metrics_file.read_bytes()))):
+        if any(protocol_of(name) for name in metrics):
             yield metrics
 
 

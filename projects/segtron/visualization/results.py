@@ -13,10 +13,12 @@ from detectron2.config import CfgNode
 
 from segtron.data.classes import class_metadata
 from segtron.errors import UserError
+from segtron.evaluation.coco_evaluator import RESULTS_FILE
 from segtron.evaluation.label_files import LABELS_FOLDER
 from segtron.evaluation.model_output import is_panoptic, known_metadata
 from segtron.evaluation.panoptic_files import PANOPTIC_JSON
-from segtron.visualization.instance_results import RESULTS_FILE, load_instance_results
+from segtron.run_files import INFERENCE_FOLDER, METRICS_FILE
+from segtron.visualization.instance_results import load_instance_results
 from segtron.visualization.panoptic_results import load_panoptic_results
 from segtron.visualization.report import (
     REPORT_FOLDER,
@@ -115,7 +117,7 @@ def visualize_results(
         UserError: there are no predictions, they don't belong to the data set, or the data is
             missing; or see `write_report`.
     """
-    inference = output_dir / "inference"
+    inference = output_dir / INFERENCE_FOLDER
     saved = {
         name: [kind for kind in KINDS if (inference / name / KINDS[kind].saved).exists()]
         for name in cfg.DATASETS.TEST
@@ -155,7 +157,7 @@ def visualize_results(
             # Images of equal quality stay in the data set's order.
             ranked = sorted(results, key=lambda result: result.quality)
             galleries.append(_gallery(name, kind, ranked, number, min_score))
-    metrics = output_dir / "metrics.json"
+    metrics = output_dir / METRICS_FILE
     report = Report(
         title=output_dir.resolve().name,
         facts=describe_run(output_dir),
