@@ -10,7 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
 
-from segtron.data.classes import class_metadata, is_unified_panoptic, things_in_sem_seg
+from segtron.data.classes import class_metadata, is_panoptic, is_unified_panoptic, things_in_sem_seg
 
 NAMES = ["a", "b", "c", "d", "e"]
 COLORS = [(i, i, i) for i in range(5)]
@@ -137,3 +137,8 @@ def test_what_is_no_single_numbering(
     register: Callable[..., Metadata], metadata: dict[str, Any]
 ) -> None:
     assert register(**metadata).get("panoptic_classes") is None
+
+
+def test_panoptic_sets_go_by_their_type(register: Callable[..., Metadata]) -> None:
+    assert not is_panoptic(register().name)
+    assert is_panoptic(register(evaluator_type="coco_panoptic_seg").name)

@@ -3,23 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from segtron.errors import UserError
-from segtron.evaluation import Category
 from segtron.evaluation.model_output import (
-    dataset_segments,
     decode_segments,
-    is_panoptic,
     naming_ground_truth,
-    panoptic_categories,
     predicted_panoptic,
     predicted_sem_seg,
     require_output,
     stuff_class_values,
-    thing_category_ids,
 )
+
+from ..data.test_category_ids import set_panoptic
 
 
 @pytest.fixture
@@ -27,29 +24,6 @@ def name(request):
     name = f"set_for_{request.node.name}"
     yield name
     MetadataCatalog.remove(name)
-    if name in DatasetCatalog:
-        DatasetCatalog.remove(name)
-
-
-def test_ids_in_the_order_of_the_model(name):
-    MetadataCatalog.get(name).set(
-        thing_classes=["a", "b", "c"], thing_dataset_id_to_contiguous_id={40: 1, 7: 2, 90: 0}
-    )
-    assert thing_category_ids(name).tolist() == [90, 40, 7]
-
-
-def test_ids_are_the_models_own_where_nothing_maps_them(name):
-    MetadataCatalog.get(name).set(thing_classes=["a", "b"])
-    assert thing_category_ids(name).tolist() == [0, 1]
-
-
-def test_classes_that_only_the_loader_names(name):
-    def load():
-        MetadataCatalog.get(name).set(thing_classes=["a"], thing_dataset_id_to_contiguous_id={5: 0})
-        return []
-
-    DatasetCatalog.register(name, load)
-    assert thing_category_ids(name).tolist() == [5]
 
 
 def test_stuff_has_ids_of_its_own(name):
@@ -81,69 +55,9 @@ def test_semantic_scores_that_cannot_be_used():
             predicted_sem_seg({"sem_seg": scores}, "a_set", 4)
 
 
-def set_panoptic(name: str, **more) -> None:
-    """Things and stuff in one numbering, the data set's ids in another order."""
-    MetadataCatalog.get(name).set(
-        thing_classes=["road", "car", "sky", "person"],
-        stuff_classes=["road", "car", "sky", "person"],
-        thing_dataset_id_to_contiguous_id={40: 1, 9: 3},
-        stuff_dataset_id_to_contiguous_id={90: 0, 7: 2},
-        label_divisor=1000,
-        **more,
-    )
-
-
-def test_heads_of_panoptic_sets_have_their_own_numbers(name):
+def test_semantic_heads_of_panoptic_sets_have_a_number_for_each_class(name):
     set_panoptic(name)
-    assert thing_category_ids(name).tolist() == [40, 9]
     assert stuff_class_values(name).tolist() == [90, 40, 7, 9]
-
-
-def test_panoptic_sets_go_by_their_type(name):
-    assert not is_panoptic(name)
-    MetadataCatalog.get(name).set(evaluator_type="coco_panoptic_seg")
-    assert is_panoptic(name)
-
-
-def test_categories_of_panoptic_sets(name):
-    def load():
-        set_panoptic(name)
-        return []
-
-    DatasetCatalog.register(name, load)
-    assert panoptic_categories(name) == [
-        Category(7, "sky", False),
-        Category(9, "person", True),
-        Category(40, "car", True),
-        Category(90, "road", False),
-    ]
-
-
-def test_segments_by_the_ids_of_the_data_set(name):
-    set_panoptic(name)
-    things = [{"id": 5, "isthing": True, "category_id": 3, "score": 0.5}]
-    stuff = [{"id": 6, "isthing": False, "category_id": 0}]
-    assert dataset_segments(things + stuff, name) == [
-        things[0] | {"category_id": 9},
-        stuff[0] | {"category_id": 90},
-    ]
-    assert things[0]["category_id"] == 3, "the model's own list is left as it is"
-    with pytest.raises(UserError, match=f"stuff class number 3, which {name} doesn't have"):
-        dataset_segments([things[0] | {"isthing": False}], name)
-
-
-def test_segments_of_sets_with_two_numberings(name):
-    MetadataCatalog.get(name).set(
-        thing_classes=["car", "person"],
-        stuff_classes=["things", "road"],
-        thing_dataset_id_to_contiguous_id={40: 0, 9: 1},
-        stuff_dataset_id_to_contiguous_id={90: 1, 0: 0},
-    )
-    listed = [
-        {"id": 1, "isthing": True, "category_id": 1},
-        {"id": 2, "isthing": False, "category_id": 1},
-    ]
-    assert [s["category_id"] for s in dataset_segments(listed, name)] == [9, 90]
 
 
 def test_segments_in_both_of_detectron2s_forms(name):

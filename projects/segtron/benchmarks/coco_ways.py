@@ -18,6 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from segtron.benchmarks.frames import Record
 from segtron.benchmarks.ways import OutputOf
+from segtron.data.category_ids import thing_category_ids
 from segtron.data.cityscapes import THING_ID_TO_CONTIGUOUS, THING_LABELS
 from segtron.evaluation.coco import (
     MAX_DETECTIONS,
@@ -29,7 +30,6 @@ from segtron.evaluation.coco_files import score_coco_results
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
 from segtron.evaluation.error_types import score_error_types
 from segtron.evaluation.instance_matching import match_instances
-from segtron.evaluation.model_output import thing_category_ids
 
 # COCO's results by image.
 Results = Mapping[int, list[dict[str, Any]]]

@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, BoxMode, Instances
 from PIL import Image
 
 from segtron.benchmarks.scenes import draw_scene
+from segtron.data.category_ids import panoptic_categories
 from segtron.data.cityscapes import (
     IMAGE_SUFFIX,
     INSTANCE_IDS_SUFFIX,
@@ -26,7 +27,7 @@ from segtron.data.cityscapes import (
     load_sem_seg,
 )
 from segtron.data.cityscapes_panoptic_files import write_panoptic_files
-from segtron.evaluation.model_output import panoptic_categories, predicted_panoptic
+from segtron.evaluation.model_output import predicted_panoptic
 from segtron.evaluation.panoptic_files import SavedSegments
 
 Record = dict[str, Any]

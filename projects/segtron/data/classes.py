@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 
@@ -26,6 +26,24 @@ def class_metadata(name: str) -> Metadata:
     """
     metadata = MetadataCatalog.get(name)
     return _split(metadata) if is_unified_panoptic(metadata) else metadata
+
+
+def known_metadata(name: str, key: str) -> Metadata:
+    """A data set's classes as models number them, see `class_metadata`.
+
+    Args:
+        name: a registered set. It is read if it doesn't name its classes before.
+        key: what has to be known, such as "thing_classes".
+    """
+    if MetadataCatalog.get(name).get(key) is None:
+        DatasetCatalog.get(name)  # many loaders name the classes only as they read the data
+    return class_metadata(name)
+
+
+def is_panoptic(name: str) -> bool:
+    """Whether a data set is scored by its panoptic segmentation, as its evaluator type says."""
+    evaluator_type = MetadataCatalog.get(name).get("evaluator_type") or ""
+    return evaluator_type.endswith("panoptic_seg")
 
 
 def is_unified_panoptic(metadata: Metadata) -> bool:

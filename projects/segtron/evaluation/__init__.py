@@ -1,5 +1,6 @@
 """Metrics: each streams, merges across processes and computes (update, merge, compute)."""
 
+from segtron.data.category_ids import Category
 from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
 from segtron.evaluation.build import build_evaluators
 from segtron.evaluation.cityscapes_instance import (
@@ -19,12 +20,7 @@ from segtron.evaluation.confusion import joint_histogram
 from segtron.evaluation.label_files import LabelFiles, label_file, label_values, write_labels
 from segtron.evaluation.panoptic import PanopticEvaluator, PanopticEvaluators
 from segtron.evaluation.panoptic_files import score_panoptic_files
-from segtron.evaluation.panoptic_quality import (
-    Category,
-    PanopticQualityMetric,
-    explain_match,
-    match_segments,
-)
+from segtron.evaluation.panoptic_quality import PanopticQualityMetric, explain_match, match_segments
 from segtron.evaluation.scores import (
     CityscapesSemSegScores,
     InstanceScores,

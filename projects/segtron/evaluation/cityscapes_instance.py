@@ -24,6 +24,7 @@ from cityscapesscripts.helpers.labels import id2label, labels
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
 
+from segtron.data.category_ids import thing_category_ids
 from segtron.data.cityscapes import FIRST_INSTANCE_ID, THING_LABELS, label_ids_of
 from segtron.data.image_io import read_ids
 from segtron.errors import UserError
@@ -31,7 +32,7 @@ from segtron.evaluation.boundary import boundary_of_labels, boundary_width, holl
 from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.masks import bounding_slices
-from segtron.evaluation.model_output import predicted_instances, thing_category_ids
+from segtron.evaluation.model_output import predicted_instances
 from segtron.evaluation.scores import InstanceScores
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
 
+from segtron.data.category_ids import thing_category_ids
 from segtron.errors import UserError
 from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco import (
@@ -23,7 +24,7 @@ from segtron.evaluation.coco_ground_truth import CocoGroundTruth, load_coco_grou
 from segtron.evaluation.error_types import score_error_types
 from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.instance_matching import match_instances
-from segtron.evaluation.model_output import predicted_instances, thing_category_ids
+from segtron.evaluation.model_output import predicted_instances
 from segtron.evaluation.precision_recall import score_precision_recall
 from segtron.evaluation.score_files import write_scores
 from segtron.evaluation.scores import InstanceScores

@@ -11,11 +11,12 @@ from detectron2.data import DatasetCatalog
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 
+from segtron.data.category_ids import thing_category_ids
+from segtron.data.classes import is_panoptic, known_metadata
 from segtron.data.coco import standard_segmentation
 from segtron.data.detectron2_panoptic import complete_panoptic
 from segtron.data.panoptic import annotations_of
 from segtron.evaluation.masks import as_rle
-from segtron.evaluation.model_output import is_panoptic, known_metadata, thing_category_ids
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,22 @@
-"""What the evaluators read from a model's outputs and a dataset's metadata."""
+"""What the evaluators read from a model's outputs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
-from segtron.data.classes import class_metadata
+from segtron.data.category_ids import dataset_ids, dataset_segments
+from segtron.data.classes import class_metadata, known_metadata
 from segtron.data.id_map import measure_segments
 from segtron.data.panoptic import VOID
 from segtron.errors import UserError
 from segtron.evaluation.label_files import label_values
-from segtron.evaluation.panoptic_quality import Category
 from segtron.modeling.best_classes import best_classes
 
 # What a model's output of a kind is called, and which models give it.
@@ -28,91 +27,10 @@ _KINDS = {
 }
 
 
-def known_metadata(dataset_name: str, key: str) -> Metadata:
-    """A data set's classes as models number them (`segtron.data.classes.class_metadata`).
-
-    Args:
-        dataset_name: a registered set. It is read if it doesn't name its classes before.
-        key: what has to be known, such as "thing_classes".
-    """
-    if MetadataCatalog.get(dataset_name).get(key) is None:
-        DatasetCatalog.get(dataset_name)  # many loaders name the classes only as they read the data
-    return class_metadata(dataset_name)
-
-
-def thing_category_ids(dataset_name: str) -> np.ndarray:
-    """The ids by which a dataset's own files call its thing classes, in the model's order.
-
-    Returns:
-        (K,) int64: at i the dataset's id of the class that the model calls i.
-    """
-    metadata = known_metadata(dataset_name, "thing_classes")
-    to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
-    if to_contiguous is None:
-        return np.arange(len(metadata.thing_classes))
-    ids = {contiguous: dataset_id for dataset_id, contiguous in to_contiguous.items()}
-    return np.array([ids[i] for i in range(len(ids))], dtype=np.int64)
-
-
 def stuff_class_values(dataset_name: str) -> np.ndarray:
     """See `segtron.evaluation.label_files.label_values`, here for all K classes of a data set."""
     metadata = known_metadata(dataset_name, "stuff_classes")
     return label_values(metadata, len(metadata.stuff_classes))
-
-
-def is_panoptic(dataset_name: str) -> bool:
-    """Whether a data set is scored by its panoptic segmentation, as its evaluator type says."""
-    evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type") or ""
-    return evaluator_type.endswith("panoptic_seg")
-
-
-def panoptic_categories(dataset_name: str) -> list[Category]:
-    """The classes of a panoptic set by the ids that its own files have for them, ascending."""
-    known_metadata(dataset_name, "thing_classes")
-    metadata = MetadataCatalog.get(dataset_name)
-    return sorted(
-        Category(dataset_id, metadata.get(f"{kind}_classes")[contiguous], kind == "thing")
-        for kind in ("thing", "stuff")
-        for dataset_id, contiguous in _panoptic_ids(metadata, kind).items()
-    )
-
-
-def dataset_segments(
-    segments_info: Iterable[Mapping[str, Any]], dataset_name: str
-) -> list[dict[str, Any]]:
-    """Segments by the ids that a panoptic set's own files have for its classes.
-
-    Args:
-        segments_info: with `isthing` and `category_id`, in Detectron2's numbering: that of
-            `thing_classes` for things and that of `stuff_classes` for stuff.
-        dataset_name: the set.
-
-    Returns:
-        The same with the data set's ids as `category_id`.
-
-    Raises:
-        UserError: a segment has a class that the set doesn't have.
-    """
-    metadata = MetadataCatalog.get(dataset_name)
-    things, stuff = (
-        {contiguous: i for i, contiguous in _panoptic_ids(metadata, kind).items()}
-        for kind in ("thing", "stuff")
-    )
-    segments = []
-    for segment in segments_info:
-        is_thing, category = bool(segment["isthing"]), int(segment["category_id"])
-        if category not in (things if is_thing else stuff):
-            raise UserError(
-                f"a segment is of the {'thing' if is_thing else 'stuff'} class number {category}, "
-                f"which {dataset_name} doesn't have; take a model that was trained on the classes "
-                "of this set"
-            )
-        segments.append({**segment, "category_id": (things if is_thing else stuff)[category]})
-    return segments
-
-
-def _panoptic_ids(metadata: Metadata, kind: Literal["thing", "stuff"]) -> dict[int, int]:
-    return metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {}
 
 
 def require_output(
@@ -243,7 +161,7 @@ def decode_segments(
     """
     names = metadata.get("panoptic_classes")
     if names is None:
-        things = set(_panoptic_ids(metadata, "thing").values())
+        things = set(dataset_ids(metadata, "thing"))
     else:
         # By name: of a model's own classes the ids in a data set may be unknown.
         things = {i for i, name in enumerate(names) if name in metadata.thing_classes}

@@ -13,7 +13,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
-from segtron.data.classes import is_unified_panoptic
+from segtron.data.category_ids import Category, dataset_segments, panoptic_categories
+from segtron.data.classes import is_unified_panoptic, known_metadata
 from segtron.data.coco import path_below
 from segtron.data.coco_panoptic import read_coco_panoptic
 from segtron.data.panoptic import read_pan_seg
@@ -21,15 +22,9 @@ from segtron.data.panoptic_png import read_panoptic_png
 from segtron.data.sem_seg import check_label_size
 from segtron.errors import UserError
 from segtron.evaluation.gather import merge_over_processes
-from segtron.evaluation.model_output import (
-    dataset_segments,
-    known_metadata,
-    naming_ground_truth,
-    panoptic_categories,
-    predicted_panoptic,
-)
+from segtron.evaluation.model_output import naming_ground_truth, predicted_panoptic
 from segtron.evaluation.panoptic_files import PANOPTIC_JSON, SavedSegments
-from segtron.evaluation.panoptic_quality import Category, PanopticQualityMetric, match_segments
+from segtron.evaluation.panoptic_quality import PanopticQualityMetric, match_segments
 from segtron.evaluation.scores import PanopticColumn, PanopticScores
 
 logger = logging.getLogger(__name__)

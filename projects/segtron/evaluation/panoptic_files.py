@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from detectron2.utils import comm
 
+from segtron.data.category_ids import Category
 from segtron.data.coco import path_below
 from segtron.data.coco_panoptic import (
     ANNOTATION_FIELDS,
@@ -29,7 +30,6 @@ from segtron.errors import UserError
 from segtron.evaluation.each_image import for_each_image
 from segtron.evaluation.label_files import check_pngs_of_images, png_of_image
 from segtron.evaluation.panoptic_quality import (
-    Category,
     PanopticQualityMetric,
     SegmentError,
     SegmentMatch,

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from segtron.data.category_ids import Category
 from segtron.data.panoptic import VOID
 from segtron.evaluation.confusion import joint_histogram
 from segtron.evaluation.image_metric import ImageMetric
@@ -233,20 +234,6 @@ def explain_match(match: SegmentMatch) -> tuple[np.ndarray, np.ndarray]:
         guesses = match.pair_prediction[explained]
         pred[guesses[match.is_false[guesses]]] = outcome
     return gt, pred
-
-
-class Category(NamedTuple):
-    """A class of segments.
-
-    Attributes:
-        id: what segments have as `category_id`.
-        name: for people.
-        is_thing: whether it is counted, or stuff.
-    """
-
-    id: int
-    name: str
-    is_thing: bool
 
 
 class _Image(NamedTuple):

@@ -17,6 +17,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluator
 
+from segtron.data.classes import is_panoptic, known_metadata
 from segtron.data.sem_seg import IGNORED, MAX_CLASSES, read_sem_seg
 from segtron.errors import UserError
 from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
@@ -32,8 +33,6 @@ from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.image_metric import ImageMetric
 from segtron.evaluation.label_files import LabelFiles, write_labels
 from segtron.evaluation.model_output import (
-    is_panoptic,
-    known_metadata,
     naming_ground_truth,
     predicted_sem_seg,
     stuff_class_values,

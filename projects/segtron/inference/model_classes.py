@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.data.catalog import Metadata
 
+from segtron.data.category_ids import dataset_ids
 from segtron.data.classes import class_metadata
 from segtron.data.register import CLASS_KINDS
 from segtron.errors import UserError
@@ -45,8 +46,5 @@ def category_ids(metadata: Metadata, num_classes: int) -> list[int]:
     Returns:
         At i the id of the class that the model calls i.
     """
-    ids = {
-        contiguous: dataset_id
-        for dataset_id, contiguous in metadata.get("thing_dataset_id_to_contiguous_id", {}).items()
-    }
+    ids = dataset_ids(metadata, "thing")
     return [ids.get(i, i + 1) for i in range(num_classes)]

@@ -12,6 +12,7 @@ from detectron2.data.catalog import Metadata
 from tqdm import tqdm
 
 from segtron.data import load_dataset_dicts
+from segtron.data.category_ids import Category, dataset_segments, panoptic_categories
 from segtron.data.classes import class_metadata
 from segtron.data.coco import path_below
 from segtron.data.image_io import read_image, read_image_size
@@ -19,14 +20,8 @@ from segtron.data.panoptic import read_pan_seg
 from segtron.data.panoptic_png import read_panoptic_png
 from segtron.data.sem_seg import check_label_size
 from segtron.errors import UserError
-from segtron.evaluation.model_output import dataset_segments, panoptic_categories
 from segtron.evaluation.panoptic_files import PANOPTIC_FOLDER, PANOPTIC_JSON, read_predictions
-from segtron.evaluation.panoptic_quality import (
-    Category,
-    PanopticQualityMetric,
-    SegmentMatch,
-    match_segments,
-)
+from segtron.evaluation.panoptic_quality import PanopticQualityMetric, SegmentMatch, match_segments
 from segtron.evaluation.scores import PanopticScores
 from segtron.visualization.report_layers import ImageLayers
 from segtron.visualization.report_panoptic_layers import Side, panoptic_layers

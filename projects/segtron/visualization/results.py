@@ -11,11 +11,10 @@ from typing import Any, Protocol
 
 from detectron2.config import CfgNode
 
-from segtron.data.classes import class_metadata
+from segtron.data.classes import class_metadata, is_panoptic, known_metadata
 from segtron.errors import UserError
 from segtron.evaluation.coco_evaluator import RESULTS_FILE
 from segtron.evaluation.label_files import LABELS_FOLDER
-from segtron.evaluation.model_output import is_panoptic, known_metadata
 from segtron.evaluation.panoptic_files import PANOPTIC_JSON
 from segtron.run_files import INFERENCE_FOLDER, METRICS_FILE
 from segtron.visualization.instance_results import load_instance_results

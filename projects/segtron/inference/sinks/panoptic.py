@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from segtron.data.category_ids import Category, dataset_ids
 from segtron.evaluation.panoptic_files import (
     PANOPTIC_JSON,
     category_entries,
     panoptic_file,
     save_segments,
 )
-from segtron.evaluation.panoptic_quality import Category
 from segtron.inference.prediction import Prediction
 from segtron.inference.sinks.base import SINKS, Sink
 from segtron.inference.sinks.json_text import text_file, write_list
@@ -99,12 +99,11 @@ class PanopticSink(Sink):
         """
         unified = self.metadata.get("panoptic_classes") is not None
         kind = "thing" if is_thing and not unified else "stuff"
-        ids = self.metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {}
         counted = index + 1
         if not is_thing and not unified:
             counted += len(self.metadata.get("thing_classes") or [])
         return Category(
-            {contiguous: i for i, contiguous in ids.items()}.get(index, counted),
+            dataset_ids(self.metadata, kind).get(index, counted),
             panoptic_name({"category_id": index, "isthing": is_thing}, self.metadata),
             is_thing,
         )
