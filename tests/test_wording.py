@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from segtron.wording import count_of
+from segtron.wording import count_of, first_few
 
 
 @pytest.mark.parametrize(
@@ -10,3 +10,11 @@ from segtron.wording import count_of
 )
 def test_one_is_no_plural(number: int, words: str) -> None:
     assert count_of(number, "image") == words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [([], ""), (["a", "b", "c", "d"], "a, b, c, d"), (["a", "b", "c", "d", "e"], "a, b, c, d, …")],
+)
+def test_many_words_are_cut_short(words: list[str], said: str) -> None:
+    assert first_few(words) == said

@@ -19,6 +19,16 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def first_few(words: Sequence[str]) -> str:
+    """The first of many words.
+
+    Example:
+        >>> first_few(["car", "bus"]), first_few(["car", "bus", "dog", "cat", "sky"])
+        ('car, bus', 'car, bus, dog, cat, …')
+    """
+    return ", ".join(words[:4]) + (", …" if len(words) > 4 else "")
+
+
 def listed(words: Sequence[str]) -> str:
     """Words, one or more, as a list.
 

@@ -14,17 +14,18 @@ from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 
 from segtron.data.aspect_ratio import group_by_aspect_ratio
+from segtron.data.class_completion import CLASS_KINDS
 from segtron.data.detectron2_panoptic import complete_panoptic
 from segtron.data.mapper import SegmentationMapper
 from segtron.data.mixing import MixedSamples, build_mixer
 from segtron.data.mixing.partners import Partners
-from segtron.data.register import CLASS_KINDS, short
 from segtron.data.repeat_factors import build_repeat_factors
 from segtron.data.training_loader import TrainingSamples, TrainLoader
 from segtron.data.training_stream import ProcessBatches, TrainingStream
 from segtron.data.watched_loader import MappedRecords, WatchedLoader
 from segtron.errors import UserError
 from segtron.memory import garbage_kept
+from segtron.wording import first_few
 
 # What a model can learn from: how to call it, and fields of a standard dict, of which one will do.
 _SEM_SEG = ("semantic labels", ("sem_seg_file_name",))
@@ -219,8 +220,8 @@ def _check_classes(cfg: CfgNode, names: Sequence[str]) -> None:
             found = kind.of_dataset(name)
             if expected and found and list(found) != expected:
                 raise UserError(
-                    f"{name} has {len(found)} classes ({short(found)}), but the config is for "
-                    f"{len(expected)} (DATASETS.{kind.config_key}: {short(expected)}); take data "
-                    "with the same classes in the same order, or train from a config without that "
-                    "key"
+                    f"{name} has {len(found)} classes ({first_few(found)}), but the config is for "
+                    f"{len(expected)} (DATASETS.{kind.config_key}: {first_few(expected)}); take "
+                    "data with the same classes in the same order, or train from a config without "
+                    "that key"
                 )

@@ -9,8 +9,8 @@ from detectron2.data import DatasetCatalog
 from detectron2.data.catalog import Metadata
 
 from segtron.data.category_ids import dataset_ids
+from segtron.data.class_completion import CLASS_KINDS
 from segtron.data.classes import class_metadata
-from segtron.data.register import CLASS_KINDS
 from segtron.errors import UserError
 
 

@@ -12,8 +12,8 @@ from segtron.data.checks.instances import Instances
 from segtron.data.checks.problems import Problems, shown
 from segtron.data.checks.shapes import Shapes
 from segtron.data.checks.structure import Categories
-from segtron.data.register import short
 from segtron.data.sem_seg import MAX_CLASSES
+from segtron.wording import first_few
 
 # An object of more parts is noted.
 MOST_PARTS = 16
@@ -132,8 +132,8 @@ def compare_classes(
             "class-differs",
             other_file,
             "categories",
-            f"it has {len(others.names)} ({short(list(map(shown, others.names)))}), {file} has "
-            f"{len(classes.names)} ({short(list(map(shown, classes.names)))})",
+            f"it has {len(others.names)} ({first_few(list(map(shown, others.names)))}), {file} has "
+            f"{len(classes.names)} ({first_few(list(map(shown, classes.names)))})",
         )
     elif first_is_learnt:
         for name, learnt, tested in zip(
