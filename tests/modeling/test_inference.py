@@ -23,10 +23,10 @@ from segtron.modeling.build import build_model
 from segtron.modeling.inference import fast_copy, prepare_for_inference
 from segtron.modeling.mask_pasting import PastedMasks
 from segtron.modeling.roi_align import CellROIAlign, CellROIPooler
-from segtron.modeling.semantic_inference import AveragingSegmentor
+from segtron.modeling.test_time_augmentation.segmentor import AveragingSegmentor
 
 from ..conftest import TINY_MODEL, TINY_POINT_REND
-from .averaging import averaging_config
+from .test_time_augmentation.averaging import averaging_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 UNET_ENCODER = {

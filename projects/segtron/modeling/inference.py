@@ -19,8 +19,8 @@ from segtron.modeling.mask_pasting import use_paste_masks
 from segtron.modeling.precision import resolve_precision
 from segtron.modeling.roi_align import use_cell_roi_align
 from segtron.modeling.semantic_heads import FCNHead, UNetHead
-from segtron.modeling.semantic_inference import AveragingSegmentor
 from segtron.modeling.test_time_augmentation import AveragingBottomUp, AveragingDetector
+from segtron.modeling.test_time_augmentation.segmentor import AveragingSegmentor
 
 # What predicts several times and averages, for each meta-architecture that can.
 _AVERAGING = {

@@ -14,7 +14,7 @@ from segtron.modeling.test_time_augmentation import AveragingBottomUp, Averaging
 from segtron.modeling.test_time_augmentation.box_merging import FoundBoxes, merge_boxes
 from segtron.modeling.test_time_augmentation.views import View, views_of
 
-from .test_inference import assert_equal, assert_equal_instances, batch, build, config
+from ..test_inference import assert_equal, assert_equal_instances, batch, build, config
 
 __all__ = ["build"]  # a fixture
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from segtron.config import get_default_config
-from segtron.modeling.semantic_inference import AveragingSegmentor
+from segtron.modeling.test_time_augmentation.segmentor import AveragingSegmentor
 
 from .averaging import averaging_config
 
