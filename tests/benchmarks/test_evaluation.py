@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,8 @@ TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
 
 
 @pytest.fixture
-def run_tool(monkeypatch, capsys):
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, args)])
-        with pytest.raises(SystemExit) as ending:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        captured = capsys.readouterr()
-        return ending.value.code, captured.out, captured.err
-
-    return run
+def run_tool(run_script):
+    return functools.partial(run_script, TOOL)
 
 
 @pytest.fixture

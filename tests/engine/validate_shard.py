@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -17,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.engine.test_validation_loss import FEW_SAMPLED, batches, build
+from tests.process_end import leave_together
 
 from segtron.engine.validation_loss import validation_losses
 
@@ -35,19 +34,7 @@ def main(rank: int, folder: Path) -> None:
     model = DistributedDataParallel(model).train()
     losses = validation_losses(model, batches()[SHARDS[rank]])
     (folder / f"losses_{rank}.pickle").write_bytes(pickle.dumps(losses))
-    _leave_together(rank, folder)
-
-
-def _leave_together(rank: int, folder: Path) -> None:
-    """End this process. One that loses its connection is aborted by gloo, at times at its end, too;
-    so they tell each other by files, and end at once."""
-    (folder / f"done_{rank}").touch()
-    deadline = time.monotonic() + 60  # in case the other one failed
-    while not all((folder / f"done_{other}").exists() for other in range(len(SHARDS))):
-        if time.monotonic() > deadline:
-            os._exit(1)
-        time.sleep(0.01)
-    os._exit(0)
+    leave_together(rank, len(SHARDS), folder)
 
 
 if __name__ == "__main__":

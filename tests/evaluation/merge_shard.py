@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -13,7 +11,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.data import MetadataCatalog
-from scenes import labels_of, random_labelled_scene, random_scene
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.evaluation.scenes import labels_of, random_labelled_scene, random_scene
+from tests.process_end import leave_together
 
 from segtron.data.catalog import SEM_SEG_METADATA
 from segtron.data.cityscapes import LABEL_IDS
@@ -65,19 +67,7 @@ def main(rank: int, folder: Path) -> None:
     (folder / str(rank)).mkdir()
     results = evaluate_sem_seg(SHARDS[rank], folder / str(rank))
     (folder / f"results_{rank}.pickle").write_bytes(pickle.dumps(results))
-    _leave_together(rank, folder)
-
-
-def _leave_together(rank: int, folder: Path) -> None:
-    """End this process. One that loses its connection is aborted by gloo, at times at its end, too;
-    so they tell each other by files, and end at once."""
-    (folder / f"done_{rank}").touch()
-    deadline = time.monotonic() + 60  # in case the other one failed
-    while not all((folder / f"done_{other}").exists() for other in range(len(SHARDS))):
-        if time.monotonic() > deadline:
-            os._exit(1)
-        time.sleep(0.01)
-    os._exit(0)
+    leave_together(rank, len(SHARDS), folder)
 
 
 if __name__ == "__main__":

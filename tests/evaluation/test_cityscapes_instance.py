@@ -18,6 +18,7 @@ from segtron.errors import UserError
 from segtron.evaluation import CityscapesInstanceEvaluator, CityscapesInstanceMetric
 from segtron.evaluation.cityscapes_instance import CLASSES
 
+from .hard_scenes import no_predictions
 from .reference import cityscapes_boundary_aps
 from .scenes import (
     BICYCLE,
@@ -125,13 +126,6 @@ def class_without_ground_truth():
     scenes = noisy()
     for scene in scenes:
         scene.instance_ids[scene.instance_ids // 1000 == CAR] = BUILDING
-    return scenes
-
-
-def no_predictions():
-    scenes = noisy()
-    for scene in scenes:
-        scene.predictions.clear()
     return scenes
 
 

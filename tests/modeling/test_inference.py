@@ -544,14 +544,6 @@ def test_the_precision_that_the_config_asks_for(build, monkeypatch, name, able, 
     assert {p.dtype for p in fast.backbone.parameters() if p.dim() == 4} == {dtype}
 
 
-@pytest.fixture
-def process_group():
-    store = torch.distributed.HashStore()
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.parametrize("windows", [False, True])
 def test_the_model_of_several_processes_is_unwrapped(build, process_group, windows):
     model = copy.deepcopy(build("unet")).requires_grad_()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,15 +32,11 @@ def assert_one_sentence(code: int, stderr: str, words: Sequence[str]) -> None:
 
 
 @pytest.fixture
-def run_here(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[Any, str]]:
-    """Run a tool in this process, which spares it the imports; gives exit code and stderr."""
+def run_here(run_script: Callable[..., tuple[Any, str, str]]) -> Callable[..., tuple[Any, str]]:
+    """Run a tool in this process; gives exit code and stderr."""
 
     def run_tool(tool: str, *args: Any) -> tuple[Any, str]:
-        monkeypatch.setattr(sys, "argv", [tool, *map(str, args)])
-        with pytest.raises(SystemExit) as ending:
-            runpy.run_path(str(TOOLS / tool), run_name="__main__")
-        return ending.value.code, capsys.readouterr().err
+        code, _, stderr = run_script(TOOLS / tool, *args)
+        return code, stderr
 
     return run_tool

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +19,9 @@ SCRIPT = TOOLS.parent / "datasets" / "check.py"
 
 
 @pytest.fixture
-def check_here(monkeypatch, capsys):
+def check_here(run_script):
     """Run the script in this process; gives exit code, stdout and stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["check.py", *map(str, args)])
-        with pytest.raises(SystemExit) as ending:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        return ending.value.code, *capsys.readouterr()
-
-    return run
+    return functools.partial(run_script, SCRIPT)
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,9 @@ COMMAND = Path(__file__).parents[2] / "datasets" / "convert.py"
 
 
 @pytest.fixture
-def convert(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[Any, str, str]]:
+def convert(run_script: Callable[..., tuple[Any, str, str]]) -> Callable[..., tuple[Any, str, str]]:
     """Run the command in this process; gives exit code, stdout and stderr."""
-
-    def run(*args: Any) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", [COMMAND.name, *map(str, args)])
-        with pytest.raises(SystemExit) as ending:
-            runpy.run_path(str(COMMAND), run_name="__main__")
-        return ending.value.code, *capsys.readouterr()
-
-    return run
+    return functools.partial(run_script, COMMAND)
 
 
 def write_labelme(folder: Path, name: str, *labels: str) -> None:

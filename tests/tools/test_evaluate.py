@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -136,13 +135,11 @@ def test_a_task_has_to_be_named(run_here):
 @pytest.mark.parametrize(
     "task", [[], ["panoptic"], ["cityscapes-instance"], ["cityscapes-semantic"], ["coco"]]
 )
-def test_help_has_an_example(task, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *task, "--help"])
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path(str(TOOLS / "evaluate.py"), run_name="__main__")
-    assert ending.value.code == 0
+def test_help_has_an_example(task, run_script):
+    code, out, _ = run_script(TOOLS / "evaluate.py", *task, "--help")
+    assert code == 0
     name = task[0] if task else "panoptic"
-    assert f"Example:\n  python tools/evaluate.py {name} --gt" in capsys.readouterr().out
+    assert f"Example:\n  python tools/evaluate.py {name} --gt" in out
 
 
 # Cityscapes' formats, on toytown -----------------------------------------------------------------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +27,17 @@ def find_lr(datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run
     return lambda *args: run_here("find_lr.py", "--config-file", CONFIG, *FAST, *args)
 
 
-def test_curve_numbers_and_a_sentence(
-    find_lr: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_curve_numbers_and_a_sentence(find_lr: Any, tmp_path: Path, run_script: Any) -> None:
     options = ["--steps", "40", "--min", "1e-5", "--output", "new/lr.png"]
-    command = ["find_lr.py", "--config-file", str(CONFIG), *options, *FAST]
-    monkeypatch.setattr(sys, "argv", command)
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path(str(TOOLS / "find_lr.py"), run_name="__main__")
-    assert ending.value.code == 0
+    code, out, _ = run_script(TOOLS / "find_lr.py", "--config-file", CONFIG, *options, *FAST)
+    assert code == 0
     written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
     assert sorted(map(str, written)) == ["new/lr.json", "new/lr.png"]
     with Image.open(tmp_path / "new/lr.png") as image:
         assert image.width == 1200
     numbers = json.loads((tmp_path / "new/lr.json").read_text())
     assert numbers["rates"][0] == pytest.approx(1e-5)
-    sentence = capsys.readouterr().out.splitlines()[-1]
+    sentence = out.splitlines()[-1]
     if numbers["suggestion"] is None:
         assert numbers["problem"] in sentence
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -93,9 +92,7 @@ def test_visualize_results_wants_a_scored_run(tiny_run, tmp_path, run_here):
 
 
 @pytest.mark.parametrize("tool", ["predict.py", "visualize_data.py", "visualize_results.py"])
-def test_help_has_an_example(tool, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [tool, "--help"])
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path(str(TOOLS / tool), run_name="__main__")
-    assert ending.value.code == 0
-    assert f"python tools/{tool} " in capsys.readouterr().out
+def test_help_has_an_example(tool, run_script):
+    code, out, _ = run_script(TOOLS / tool, "--help")
+    assert code == 0
+    assert f"python tools/{tool} " in out

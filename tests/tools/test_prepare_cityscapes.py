@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import runpy
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,9 @@ COMMAND = Path(__file__).parents[2] / "datasets" / "prepare_cityscapes.py"
 
 
 @pytest.fixture
-def prepare(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[Any, str, str]]:
+def prepare(run_script: Callable[..., tuple[Any, str, str]]) -> Callable[..., tuple[Any, str, str]]:
     """Run the command in this process; gives exit code, stdout and stderr."""
-
-    def run(*args: Any) -> tuple[Any, str, str]:
-        monkeypatch.setattr(sys, "argv", [COMMAND.name, *map(str, args)])
-        with pytest.raises(SystemExit) as ending:
-            runpy.run_path(str(COMMAND), run_name="__main__")
-        return ending.value.code, *capsys.readouterr()
-
-    return run
+    return functools.partial(run_script, COMMAND)
 
 
 @pytest.fixture

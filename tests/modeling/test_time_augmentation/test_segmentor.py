@@ -301,14 +301,6 @@ def test_the_evaluation_leaves_the_model_in_its_mode(training):
     assert model.device == torch.device("cpu")
 
 
-@pytest.fixture
-def process_group():
-    store = torch.distributed.HashStore()
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
-
-
 def test_the_model_of_several_processes_is_unwrapped(cfg, process_group):
     cfg.TEST.SLIDING_WINDOW.ENABLED = True
     toy = Toy(of_each_pixel)
