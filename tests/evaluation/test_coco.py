@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from segtron.errors import UserError
 from segtron.evaluation import CocoInstanceEvaluator, CocoInstanceMetric
-from segtron.evaluation.coco_evaluator import ERROR_TYPES, PRECISION_RECALL, SIZES
+from segtron.evaluation.coco_evaluator import ERROR_TYPES_FILES, PRECISION_RECALL_FILES, SIZES_FILES
 from segtron.evaluation.error_types import ErrorScores
 from segtron.evaluation.score_files import read_scores
 from segtron.visualization.score_pictures import draw_scores
@@ -434,7 +434,8 @@ def test_where_points_are_lost_is_logged_and_saved(register, tmp_path, caplog):
         errors = read_scores(tmp_path / f"error_types_{task}.json", ErrorScores)
         assert errors.overall["AP50"] == pytest.approx(results[task]["AP50"])
     draw_scores(tmp_path)
-    pictures = {f"{n}_{t}.png" for n in (ERROR_TYPES, PRECISION_RECALL, SIZES) for t in results}
+    kinds = (ERROR_TYPES_FILES, PRECISION_RECALL_FILES, SIZES_FILES)
+    pictures = {f"{kind}_{task}.png" for kind in kinds for task in results}
     assert {path.name for path in tmp_path.glob("*.png")} == {
         name for name in pictures if "boundary" not in name
     }

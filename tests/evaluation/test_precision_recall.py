@@ -8,9 +8,9 @@ import pytest
 from pycocotools.cocoeval import COCOeval
 
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
+from segtron.evaluation.coco_protocol import RECALLS
 from segtron.evaluation.instance_matching import match_instances
 from segtron.evaluation.precision_recall import (
-    RECALLS,
     PrecisionRecallScores,
     precision_recall_points,
     score_precision_recall,

@@ -10,10 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from segtron.errors import UserError
+from segtron.evaluation.coco_protocol import RECALLS, SIZES
 from segtron.evaluation.error_types import ERROR_TYPES, TOTALS, ErrorScores
-from segtron.evaluation.precision_recall import RECALLS, Curve, PrecisionRecallScores
+from segtron.evaluation.precision_recall import Curve, PrecisionRecallScores
 from segtron.evaluation.score_files import write_scores
-from segtron.evaluation.size_breakdown import SIZES, SizeScores
+from segtron.evaluation.size_breakdown import SizeScores
 from segtron.visualization.error_types import plot_error_types
 from segtron.visualization.precision_recall import plot_precision_recall
 from segtron.visualization.size_breakdown import plot_sizes

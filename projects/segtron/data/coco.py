@@ -42,9 +42,9 @@ _FIELDS: dict[str, Fields] = {
     },
 }
 
-# Coordinates beyond this many pixels are no mistake of a pixel or two, and pycocotools takes memory
-# in proportion to the length of an outline.
-_FARTHEST = 10**6
+# Pixels: longer sides are no pictures; coordinates farther out are no mistake of a pixel or two, no
+# slip of the mouse, and pycocotools takes memory in proportion to the length of an outline.
+FARTHEST = 10**6
 # Pixels that the outlines of an annotation may be long together; drawing takes up to 80 bytes each.
 _LONGEST = 10**7
 
@@ -87,7 +87,7 @@ def check_images_and_categories(content: dict[str, Any], json_file: Path) -> Non
         if not all(_is_length(image[side]) for side in ("height", "width")):
             raise UserError(
                 f"{json_file}: images[{number}] has the size {image['width']} x {image['height']}; "
-                f"sides are whole numbers of pixels from 1 to {_FARTHEST:,}"
+                f"sides are whole numbers of pixels from 1 to {FARTHEST:,}"
             )
         # Some tools write 640.0.
         image["height"], image["width"] = int(image["height"]), int(image["width"])
@@ -163,14 +163,14 @@ def _check_annotation(
         _check_segmentation(annotation["segmentation"], sizes[annotation["image_id"]], where)
 
 
-def _all_numbers(values: Iterable[Any], largest: float = _FARTHEST) -> bool:
+def _all_numbers(values: Iterable[Any], largest: float = FARTHEST) -> bool:
     return all(
         isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= largest for v in values
     )
 
 
 def _is_length(value: float) -> bool:
-    return 0 < value <= _FARTHEST and value == int(value)
+    return 0 < value <= FARTHEST and value == int(value)
 
 
 def _check_segmentation(segmentation: Any, size: tuple[int, int], where: str) -> None:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from detectron2.utils import comm
 
-from segtron.engine.signals import INTERRUPTED_EXIT_CODE, SIGNALS, Interrupted
+from segtron.engine.signals import REQUEUE_EXIT_CODE, SIGNALS, Interrupted
 from segtron.errors import UserError
 from segtron.wording import count_of
 
@@ -106,7 +106,7 @@ def _run_processes(worker: Callable[..., None], args: tuple[Any, ...]) -> None:
     except mp.ProcessExitedException as error:
         # A notice may come before a process listens, or a second time.
         was_noticed = error.signal_name in [signal.Signals(number).name for number in notices]
-        if error.exit_code == INTERRUPTED_EXIT_CODE or was_noticed:
+        if error.exit_code == REQUEUE_EXIT_CODE or was_noticed:
             raise Interrupted from error
         if error.signal_name == signal.SIGKILL.name:
             raise UserError(

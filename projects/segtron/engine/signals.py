@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 # What a process ends with when it was asked to stop and can go on later: EX_TEMPFAIL of sysexits.h,
 # "the user is invited to retry", on which a scheduler can requeue.
-INTERRUPTED_EXIT_CODE = 75
+REQUEUE_EXIT_CODE = 75
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupted(SystemExit):
-    """Ends the process with `INTERRUPTED_EXIT_CODE`; no error, and so no traceback."""
+    """Ends the process with `REQUEUE_EXIT_CODE`; no error, and so no traceback."""
 
     def __init__(self) -> None:
-        super().__init__(INTERRUPTED_EXIT_CODE)
+        super().__init__(REQUEUE_EXIT_CODE)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from detectron2.config import CfgNode
 from detectron2.utils.events import EventWriter, get_event_storage
 
 from segtron.engine.metrics_file import new_scalars
-from segtron.engine.signals import INTERRUPTED_EXIT_CODE, Interrupted
+from segtron.engine.signals import REQUEUE_EXIT_CODE, Interrupted
 from segtron.errors import UserError
 from segtron.files import write_json
 
@@ -207,7 +207,7 @@ def _describe(error: Exception) -> str:
 _WANDB_EXIT_CODES = {
     Ending.DONE: 0,
     Ending.FAILED: 1,
-    Ending.INTERRUPTED: INTERRUPTED_EXIT_CODE,
+    Ending.INTERRUPTED: REQUEUE_EXIT_CODE,
 }
 # Of the words that MLflow has for the end of a run.
 _MLFLOW_STATUS = {

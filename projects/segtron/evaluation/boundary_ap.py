@@ -10,8 +10,8 @@ import pycocotools.mask as mask_util
 
 from segtron.evaluation.boundary import DILATION_RATIO, RLE, boundary_rles
 from segtron.evaluation.coco import MAX_DETECTIONS, CocoComparison
-from segtron.evaluation.coco_average_precision import IOU_THRESHOLDS
 from segtron.evaluation.coco_matching import Overlaps
+from segtron.evaluation.coco_protocol import IOU_THRESHOLDS
 from segtron.evaluation.scores import InstanceScores
 
 

@@ -18,12 +18,10 @@ from segtron.evaluation.coco_matching import (
     find_pairs,
     match_candidates,
 )
+from segtron.evaluation.coco_protocol import IOU_THRESHOLDS, LARGEST, RECALLS, SIZES
 
-# To the official digits: 0.5, 0.55, ..., 0.95, and 0, 0.01, ..., 1.
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-RECALLS = np.linspace(0.0, 1.0, 101)
-# All, small, medium, large [pixels]; both limits belong to it.
-AREAS = np.array([(0, 1e5**2), (0, 32**2), (32**2, 96**2), (96**2, 1e5**2)], dtype=np.float64)
+# All, small, medium, large.
+AREAS = np.array([(0, LARGEST), *SIZES.values()], dtype=np.float64)
 
 
 class PrecisionAtRecalls(NamedTuple):

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 RESULTS_FILE = "coco_instances_results.json"
 # What is saved of where points are lost, each as <name>_<task>.json.
-ERROR_TYPES, PRECISION_RECALL, SIZES = "error_types", "precision_recall", "sizes"
+ERROR_TYPES_FILES, PRECISION_RECALL_FILES, SIZES_FILES = "error_types", "precision_recall", "sizes"
 
 
 class CocoInstanceEvaluator(DatasetEvaluator):
@@ -185,6 +185,10 @@ class CocoInstanceEvaluator(DatasetEvaluator):
             logger.info("%s", curves)
         if self._output_dir:
             sizes = score_sizes(matches, scores)
-            for name, found in ((ERROR_TYPES, errors), (PRECISION_RECALL, curves), (SIZES, sizes)):
+            for name, found in (
+                (ERROR_TYPES_FILES, errors),
+                (PRECISION_RECALL_FILES, curves),
+                (SIZES_FILES, sizes),
+            ):
                 path = Path(self._output_dir) / f"{name}_{comparison.task}.json"
                 write_scores(path, found)

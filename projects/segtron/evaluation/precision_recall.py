@@ -9,12 +9,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from segtron.evaluation.coco_protocol import RECALLS
 from segtron.evaluation.instance_matching import MATCH_IOU, InstanceMatches
 from segtron.evaluation.score_files import with_nan, without_nan
 from segtron.evaluation.tables import format_table, percent
-
-# The recalls at which COCO takes the precision.
-RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 class Curve(NamedTuple):

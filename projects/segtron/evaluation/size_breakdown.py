@@ -8,13 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from segtron.evaluation.coco_protocol import SIZES
 from segtron.evaluation.instance_matching import InstanceMatches
 from segtron.evaluation.score_files import with_nan, without_nan
 from segtron.evaluation.scores import InstanceScores
 from segtron.evaluation.tables import format_table, percent
 
-# COCO's, in pixels; an area that is a limit belongs to both sides, as there.
-SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}
 _METRICS = {"small": "APs", "medium": "APm", "large": "APl"}
 
 

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from segtron.evaluation.size_breakdown import SIZES
+from segtron.evaluation.coco_protocol import SIZES
 from segtron.visualization.charts import COLORS, GREY, new_chart, plain
 from segtron.visualization.data_statistics_numbers import AREA_EDGES, ASPECT_EDGES, SetStatistics
 from segtron.visualization.layout import cut_middle

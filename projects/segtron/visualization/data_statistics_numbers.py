@@ -10,7 +10,7 @@ import numpy as np
 
 from segtron.data.checks.checked_set import CheckedSet, Objects
 from segtron.data.checks.problems import printable
-from segtron.evaluation.size_breakdown import SIZES
+from segtron.evaluation.coco_protocol import SIZES
 
 # Sides of histograms' bars: areas and aspect ratios double from one to the next, areas from 1 to
 # 2**26 pixels.

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from segtron.evaluation.precision_recall import RECALLS, Curve, PrecisionRecallScores
+from segtron.evaluation.coco_protocol import RECALLS
+from segtron.evaluation.precision_recall import Curve, PrecisionRecallScores
 from segtron.evaluation.score_files import read_scores
 from segtron.visualization.charts import COLORS, FAINT, GREY, new_chart, plain, write_chart
 from segtron.visualization.layout import cut_middle

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from segtron.evaluation.coco_evaluator import ERROR_TYPES as ERROR_TYPES_FILE
-from segtron.evaluation.coco_evaluator import PRECISION_RECALL, SIZES
+from segtron.evaluation.coco_evaluator import (
+    ERROR_TYPES_FILES,
+    PRECISION_RECALL_FILES,
+    SIZES_FILES,
+)
+from segtron.evaluation.coco_protocol import RECALLS, SIZES
 from segtron.evaluation.error_types import ERROR_TYPES, TOTALS, ErrorScores
-from segtron.evaluation.precision_recall import RECALLS, Curve, PrecisionRecallScores
+from segtron.evaluation.precision_recall import Curve, PrecisionRecallScores
 from segtron.evaluation.score_files import read_scores
 from segtron.evaluation.sem_seg import CONFUSION_FILE
-from segtron.evaluation.size_breakdown import SIZES as SIZE_LIMITS
 from segtron.evaluation.size_breakdown import SizeScores
 from segtron.run_files import RUN_FILE, read_metrics_lines
 from segtron.visualization.confusion import read_confusion_matrix
@@ -199,9 +202,9 @@ def describe_analysis(folder: Path) -> dict[str, Any]:
     if (folder / CONFUSION_FILE).is_file():
         found["confusion"] = _confusion(folder / CONFUSION_FILE)
     for key, pattern, kind, describe in (
-        ("precision_recall", PRECISION_RECALL, PrecisionRecallScores, _precision_recall),
-        ("error_types", ERROR_TYPES_FILE, ErrorScores, _error_types),
-        ("sizes", SIZES, SizeScores, _sizes),
+        ("precision_recall", PRECISION_RECALL_FILES, PrecisionRecallScores, _precision_recall),
+        ("error_types", ERROR_TYPES_FILES, ErrorScores, _error_types),
+        ("sizes", SIZES_FILES, SizeScores, _sizes),
     ):
         files = sorted(folder.glob(f"{pattern}_*.json"))
         if files:
@@ -262,9 +265,7 @@ def _sizes(scores: SizeScores) -> dict[str, Any]:
     true, found = scores.total(scores.num_ground_truth), scores.total(scores.num_predicted)
     return {
         "title": scores.protocol,
-        "rows": [
-            [size, _number(scores.overall[size]), true[size], found[size]] for size in SIZE_LIMITS
-        ],
+        "rows": [[size, _number(scores.overall[size]), true[size], found[size]] for size in SIZES],
     }
 
 

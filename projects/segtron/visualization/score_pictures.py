@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segtron.evaluation.coco_evaluator import ERROR_TYPES, PRECISION_RECALL, SIZES
+from segtron.evaluation.coco_evaluator import ERROR_TYPES_FILES, PRECISION_RECALL_FILES, SIZES_FILES
 from segtron.evaluation.sem_seg import CONFUSION_FILE
 from segtron.visualization.confusion import plot_confusion
 from segtron.visualization.error_types import plot_error_types
@@ -14,9 +14,9 @@ from segtron.visualization.size_breakdown import plot_sizes
 # Which files are drawn, and by what.
 _PLOTS = {
     CONFUSION_FILE: plot_confusion,
-    f"{ERROR_TYPES}_*.json": plot_error_types,
-    f"{PRECISION_RECALL}_*.json": plot_precision_recall,
-    f"{SIZES}_*.json": plot_sizes,
+    f"{ERROR_TYPES_FILES}_*.json": plot_error_types,
+    f"{PRECISION_RECALL_FILES}_*.json": plot_precision_recall,
+    f"{SIZES_FILES}_*.json": plot_sizes,
 }
 
 

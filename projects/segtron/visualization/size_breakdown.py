@@ -7,8 +7,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from segtron.evaluation.coco_protocol import SIZES
 from segtron.evaluation.score_files import read_scores
-from segtron.evaluation.size_breakdown import SIZES, SizeScores
+from segtron.evaluation.size_breakdown import SizeScores
 from segtron.visualization.charts import COLORS, FAINT, GREY, new_chart, plain, write_chart
 
 _LIMITS = {"small": "up to 32² pixels", "medium": "32² to 96²", "large": "from 96²"}

@@ -10,9 +10,8 @@ import numpy as np
 
 from segtron.data.checks.fields import numbers_only
 from segtron.data.checks.problems import Problems, shown
+from segtron.data.coco import FARTHEST
 
-# Coordinates farther out are no mistake of a pixel or two (`segtron.data.coco`).
-FARTHEST = 10**6
 _NO_BOX = (np.nan,) * 4
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from segtron.data.checks.problems import Problems, shown
-from segtron.data.coco import path_below
+from segtron.data.coco import FARTHEST, path_below
 from segtron.errors import UserError
 
-# As in `segtron.data.coco`: longer sides are no pictures.
-LONGEST_SIDE = 10**6
 _LARGEST_ID = 2**63
 
 
@@ -71,7 +69,7 @@ def usable_name(name: str, place: tuple[Path, str], problems: Problems) -> str |
 def is_length(value: Any) -> bool:
     """Whether a value is a side of a picture in whole pixels; 640.0 is one, too."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 < value <= LONGEST_SIDE and value == int(value)
+    return is_number and 0 < value <= FARTHEST and value == int(value)
 
 
 def numbers_only(values: Sequence[Any]) -> bool:

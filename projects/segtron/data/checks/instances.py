@@ -12,7 +12,6 @@ import numpy as np
 from pycocotools import mask as mask_util
 
 from segtron.data.checks.annotation_fields import (
-    FARTHEST,
     check_id,
     read_area,
     read_box,
@@ -27,6 +26,7 @@ from segtron.data.checks.structure import (
     find_category,
     find_image,
 )
+from segtron.data.coco import FARTHEST
 from segtron.data.run_lengths import covered_pixels
 
 

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from segtron.data.checks.annotation_fields import FARTHEST
 from segtron.data.checks.changes import Change
 from segtron.data.checks.fields import is_length, numbers_only, whole_number
 from segtron.data.checks.pictures import Picture
 from segtron.data.checks.problems import shown
+from segtron.data.coco import FARTHEST
 
 
 def objects_of(content: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -15,6 +15,7 @@ import numpy as np
 from pycocotools import mask as mask_util
 
 from segtron.data.coco import (
+    FARTHEST,
     categories_by_id,
     check_annotations,
     read_coco,
@@ -174,7 +175,7 @@ def _check_score(entry: Mapping[str, Any], where: str) -> None:
 def _size_of(segmentation: Mapping[str, Any], where: str) -> tuple[int, int]:
     size = segmentation.get("size")
     is_size = isinstance(size, list) and len(size) == 2
-    if not is_size or not all(isinstance(n, int) and 0 < n <= 10**6 for n in size):
+    if not is_size or not all(isinstance(n, int) and 0 < n <= FARTHEST for n in size):
         raise UserError(f"{where}: 'size' of its 'segmentation' is not [height, width]")
     return size[0], size[1]
 

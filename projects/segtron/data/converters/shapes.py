@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 from pycocotools import mask as mask_util
 
+from segtron.data.coco import FARTHEST
 from segtron.data.tangles import is_tangled
 from segtron.errors import UserError
 
@@ -22,8 +23,6 @@ Segmentation = list[list[float]] | dict[str, Any]
 
 # How far, in pixels, the corners that stand for a circle may leave it.
 _FLATNESS = 0.02
-# Coordinates beyond are no slips of the mouse, and lengths between them no longer exact.
-_FARTHEST = 10**6
 _DECIMALS = 2
 
 
@@ -49,8 +48,8 @@ def polygon(points: Any, where: str) -> np.ndarray:
     except (ValueError, OverflowError):  # of several lengths
         corners = np.zeros(0)
     is_list = corners.ndim == 2 and corners.shape[1] == 2 and corners.dtype.kind in "iuf"
-    # Not "> _FARTHEST", since nan is neither.
-    if not is_list or not (np.abs(corners) <= _FARTHEST).all():
+    # Not "> FARTHEST", since nan is neither.
+    if not is_list or not (np.abs(corners) <= FARTHEST).all():
         raise UserError(f"{where}: the points are no list of pairs x, y in pixels; export it again")
     return corners.astype(np.float64)
 
@@ -64,7 +63,7 @@ def numbers(values: Iterable[Any], where: str) -> list[float]:
     values = list(values)
     for value in values:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not abs(value) <= _FARTHEST:
+        if not is_number or not abs(value) <= FARTHEST:
             raise UserError(
                 f"{where}: {repr(value)[:40]} is no coordinate in pixels; export it again"
             )
