@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segtron import command_line
-from segtron.benchmarks.data import measure_data
-from segtron.benchmarks.evaluation import measure_evaluation
+from segtron.benchmarks.data.measure import measure_data
+from segtron.benchmarks.evaluation.measure import measure_evaluation
 from segtron.benchmarks.inference import measure_inference
 from segtron.benchmarks.report import Report
 from segtron.benchmarks.train import measure_train

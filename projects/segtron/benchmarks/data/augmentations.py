@@ -11,7 +11,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetMapper
 
-from segtron.benchmarks.data_ways import Record, Way, crop_config, mapping, our_mapper
+from segtron.benchmarks.data.ways import Record, Way, crop_config, mapping, our_mapper
 from segtron.data.mixing import build_mixer
 
 FRAMES = 2  # of each row

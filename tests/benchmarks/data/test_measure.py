@@ -13,10 +13,10 @@ import pytest
 import torch
 from detectron2.structures import BitMasks
 
-from segtron.benchmarks import data, data_augmentations, data_memory, data_ways
-from segtron.benchmarks.data import copy_rate, measure_data
-from segtron.benchmarks.data_frames import DataFrames
-from segtron.benchmarks.data_ways import (
+from segtron.benchmarks.data import augmentations, measure, memory, ways
+from segtron.benchmarks.data.frames import DataFrames
+from segtron.benchmarks.data.measure import copy_rate, measure_data
+from segtron.benchmarks.data.ways import (
     check_equal_images,
     check_equal_targets,
     check_same_dicts,
@@ -63,9 +63,9 @@ def test_frames_are_repeated(frames: DataFrames, tmp_path: Path) -> None:
 
 def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(data, "CITYSCAPES_TRAIN", 101)
-    monkeypatch.setattr(data, "_COPIED", 2**20)
-    monkeypatch.setattr(data_memory, "_BATCHES", 3)
+    monkeypatch.setattr(measure, "CITYSCAPES_TRAIN", 101)
+    monkeypatch.setattr(measure, "_COPIED", 2**20)
+    monkeypatch.setattr(memory, "_BATCHES", 3)
     pytest.importorskip("albumentations")
     report = measure_data(2, (160, 320), num_pairs=1)
     rows = {(row.work.split(",")[0], row.against.split(",")[0]) for row in report.rows}
@@ -87,17 +87,17 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_albumentations_its_rows_are_left_out(
     frames: DataFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data_augmentations.importlib.util, "find_spec", lambda name: None)
-    rows, left_out = data_augmentations.compare_augmentations(frames.instance_records)
+    monkeypatch.setattr(augmentations.importlib.util, "find_spec", lambda name: None)
+    rows, left_out = augmentations.compare_augmentations(frames.instance_records)
     assert len(rows) == 6 and "albumentations is not installed" in left_out[0]
 
 
 def test_sizes_that_differ_are_noticed(frames: DataFrames) -> None:
-    rows, _ = data_augmentations.compare_augmentations(frames.instance_records)
+    rows, _ = augmentations.compare_augmentations(frames.instance_records)
     jittered, plain = rows[0].ours().result, rows[-1].theirs().result
-    data_augmentations.check_same_sizes(plain, plain)
+    augmentations.check_same_sizes(plain, plain)
     with pytest.raises(RuntimeError, match="another size"):
-        data_augmentations.check_same_sizes(jittered, plain)
+        augmentations.check_same_sizes(jittered, plain)
 
 
 def test_without_detectron2s_loader_its_rows_are_left_out(
@@ -106,9 +106,9 @@ def test_without_detectron2s_loader_its_rows_are_left_out(
     def fail(name: str) -> Any:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(data_ways.importlib, "import_module", fail)
+    monkeypatch.setattr(ways.importlib, "import_module", fail)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    comparisons, left_out = data._compare_reading(frames, tmp_path)
+    comparisons, left_out = measure._compare_reading(frames, tmp_path)
     assert len(comparisons) == 1
     assert left_out == ["Detectron2's loader of Cityscapes can't be imported here."]
 
@@ -193,5 +193,5 @@ def test_bytes_of_what_is_fed(mapped: list[dict[str, Any]]) -> None:
 
 
 def test_a_rate_of_copying(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_COPIED", 2**22)
+    monkeypatch.setattr(measure, "_COPIED", 2**22)
     assert 1e7 < copy_rate() < 1e12

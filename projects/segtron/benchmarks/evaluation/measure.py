@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from segtron.benchmarks.comparison import Comparison, time_comparisons
-from segtron.benchmarks.evaluation_coco import coco_comparisons
-from segtron.benchmarks.evaluation_growth import GROWING_INSTANCES, measure_growth
-from segtron.benchmarks.evaluation_workers import compare_workers
+from segtron.benchmarks.evaluation.coco import coco_comparisons
+from segtron.benchmarks.evaluation.growth import GROWING_INSTANCES, measure_growth
+from segtron.benchmarks.evaluation.workers import compare_workers
 from segtron.benchmarks.frames import (
     INSTANCE_SET,
     PANOPTIC_SET,

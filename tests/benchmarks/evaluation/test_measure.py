@@ -11,14 +11,9 @@ from pathlib import Path
 import pytest
 from detectron2.data import MetadataCatalog
 
-from segtron.benchmarks import (
-    evaluation,
-    evaluation_coco,
-    evaluation_growth,
-    evaluation_workers,
-)
+from segtron.benchmarks.evaluation import coco, growth, measure, workers
 
-TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
+TOOL = Path(__file__).parents[3] / "tools" / "benchmark.py"
 
 
 @pytest.fixture
@@ -28,12 +23,12 @@ def run_tool(run_script):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(evaluation, "INSTANCES", 5)
-    monkeypatch.setattr(evaluation, "GROWING_INSTANCES", (2, 5, 9))
-    monkeypatch.setattr(evaluation_growth, "GROWING_INSTANCES", (2, 5, 9))
-    monkeypatch.setattr(evaluation_growth, "GROWING_REPEATS", (1, 2))
-    monkeypatch.setattr(evaluation_coco, "REPEATS", 2)
-    monkeypatch.setattr(evaluation_workers, "num_usable_cores", lambda: 2)
+    monkeypatch.setattr(measure, "INSTANCES", 5)
+    monkeypatch.setattr(measure, "GROWING_INSTANCES", (2, 5, 9))
+    monkeypatch.setattr(growth, "GROWING_INSTANCES", (2, 5, 9))
+    monkeypatch.setattr(growth, "GROWING_REPEATS", (1, 2))
+    monkeypatch.setattr(coco, "REPEATS", 2)
+    monkeypatch.setattr(workers, "num_usable_cores", lambda: 2)
 
 
 def test_the_whole_tool(run_tool, small, tmp_path, caplog):
@@ -108,15 +103,15 @@ def test_unequal_scores_are_no_benchmark(small, monkeypatch, tmp_path):
     def wrong(*args):
         return {"bbox": {"AP": 1.0}}
 
-    monkeypatch.setattr(evaluation_coco, "pycocotools_scores", wrong)
+    monkeypatch.setattr(coco, "pycocotools_scores", wrong)
     frames = Frames(tmp_path / "frames", 1, size=(64, 128), most_instances=5, seed=0)
     with pytest.raises(RuntimeError, match="disagree: bbox/AP"):
-        evaluation.compare_evaluation(frames, tmp_path, official=None, num_pairs=1)
+        measure.compare_evaluation(frames, tmp_path, official=None, num_pairs=1)
 
 
 def test_one_core_has_nothing_to_share(small, monkeypatch, tmp_path):
-    monkeypatch.setattr(evaluation_workers, "num_usable_cores", lambda: 1)
-    rows = evaluation_workers.compare_workers(None, tmp_path, num_instances=5, num_pairs=1)
+    monkeypatch.setattr(workers, "num_usable_cores", lambda: 1)
+    rows = workers.compare_workers(None, tmp_path, num_instances=5, num_pairs=1)
     assert rows == []
 
 

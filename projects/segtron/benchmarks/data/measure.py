@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from segtron.benchmarks.data_augmentations import check_same_sizes, compare_augmentations
-from segtron.benchmarks.data_frames import SPLIT, DataFrames
-from segtron.benchmarks.data_memory import private_bytes_of_ours, private_bytes_of_theirs
-from segtron.benchmarks.data_ways import (
+from segtron.benchmarks.data.augmentations import check_same_sizes, compare_augmentations
+from segtron.benchmarks.data.frames import SPLIT, DataFrames
+from segtron.benchmarks.data.memory import private_bytes_of_ours, private_bytes_of_theirs
+from segtron.benchmarks.data.ways import (
     Record,
     Way,
     check_equal_images,

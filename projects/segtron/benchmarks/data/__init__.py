@@ -1,0 +1,1 @@
+"""Reading data sets, and making of images what models are fed."""
