@@ -57,6 +57,6 @@ setup(
     python_requires=">=3.11",
     packages=find_packages("projects"),
     package_dir={"": "projects"},
-    package_data={"segtron.visualization": ["templates/*.html"]},
+    package_data={"segtron.visualization": ["templates/**/*.html"]},
     install_requires=INSTALL_REQUIRES + opencv_requirement(),
 )

@@ -18,7 +18,7 @@ from segtron.data.checks.report import as_json, as_text, changes_as_json, mended
 from segtron.data.checks.sources import sets_of_config, sets_of_paths
 from segtron.errors import UserError
 from segtron.files import refuse_overwriting, write_json
-from segtron.visualization.data_statistics import write_statistics
+from segtron.visualization.data_statistics.page import write_statistics
 
 FOUND_EXIT_CODE = 1
 

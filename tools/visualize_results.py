@@ -14,7 +14,7 @@ from segtron.config import load_config
 from segtron.errors import UserError
 from segtron.parts import load_parts
 from segtron.run_files import CONFIG_FILE, METRICS_FILE
-from segtron.visualization.report_scores import last_scores
+from segtron.visualization.report.scores import last_scores
 from segtron.visualization.results import visualize_results
 
 

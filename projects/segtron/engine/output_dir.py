@@ -11,7 +11,7 @@ from pathlib import Path
 from segtron.errors import UserError
 from segtron.run_files import CONFIG_FILE, INFERENCE_FOLDER, METRICS_FILE, RUN_FILE
 from segtron.visualization.curves import CHARTS
-from segtron.visualization.report import REPORT_FOLDER, is_report
+from segtron.visualization.report.page import REPORT_FOLDER, is_report
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from segtron.evaluation.coco_evaluator import RESULTS_FILE
 from segtron.evaluation.coco_files import check_coco_results
 from segtron.evaluation.image_quality import InstanceMatch, match_instances
 from segtron.evaluation.masks import as_rle
-from segtron.visualization.report_instance_layers import instance_layers
-from segtron.visualization.report_layers import ImageLayers
+from segtron.visualization.report.instance_layers import instance_layers
+from segtron.visualization.report.layers import ImageLayers
 
 _MOST_CLASSES = 2**31
 

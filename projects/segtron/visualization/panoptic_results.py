@@ -23,8 +23,8 @@ from segtron.errors import UserError
 from segtron.evaluation.panoptic_files import PANOPTIC_FOLDER, PANOPTIC_JSON, read_predictions
 from segtron.evaluation.panoptic_quality import PanopticQualityMetric, SegmentMatch, match_segments
 from segtron.evaluation.scores import PanopticScores
-from segtron.visualization.report_layers import ImageLayers
-from segtron.visualization.report_panoptic_layers import Side, panoptic_layers
+from segtron.visualization.report.layers import ImageLayers
+from segtron.visualization.report.panoptic_layers import Side, panoptic_layers
 
 
 class _Matched(NamedTuple):

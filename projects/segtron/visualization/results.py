@@ -19,15 +19,15 @@ from segtron.evaluation.panoptic_files import PANOPTIC_JSON
 from segtron.run_files import INFERENCE_FOLDER, METRICS_FILE
 from segtron.visualization.instance_results import load_instance_results
 from segtron.visualization.panoptic_results import load_panoptic_results
-from segtron.visualization.report import (
+from segtron.visualization.report.layers import ImageLayers
+from segtron.visualization.report.page import (
     REPORT_FOLDER,
     Gallery,
     GalleryImage,
     Report,
     write_report,
 )
-from segtron.visualization.report_layers import ImageLayers
-from segtron.visualization.report_scores import (
+from segtron.visualization.report.scores import (
     describe_analysis,
     describe_curves,
     describe_run,

@@ -17,8 +17,8 @@ from segtron.data.sem_seg import IGNORED, check_label_size, read_sem_seg
 from segtron.errors import UserError
 from segtron.evaluation.label_files import LabelFiles, label_values
 from segtron.evaluation.sem_seg import SemSegMetric, image_id_of
-from segtron.visualization.report_layers import ImageLayers
-from segtron.visualization.report_semantic_layers import semantic_layers
+from segtron.visualization.report.layers import ImageLayers
+from segtron.visualization.report.semantic_layers import semantic_layers
 
 
 @dataclass(frozen=True)

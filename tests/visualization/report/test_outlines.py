@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segtron.visualization.outlines import mask_outline
-from segtron.visualization.report_outlines import UNITS, svg_path
+from segtron.visualization.report.outlines import UNITS, svg_path
 
 
 def painted(path: str, height: int, width: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from segtron.data.sem_seg import IGNORED
 from segtron.evaluation.sem_seg import SemSegMetric
 from segtron.visualization.colors import IGNORED_COLOR, class_color
 from segtron.visualization.fates import NOT_SCORED
-from segtron.visualization.report_layers import (
+from segtron.visualization.report.layers import (
     ImageLayers,
     Region,
     Tally,

@@ -14,9 +14,9 @@ from segtron.evaluation.image_quality import match_instances
 from segtron.evaluation.masks import encode_mask
 from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.panoptic_results import load_panoptic_results
-from segtron.visualization.report_instance_layers import instance_layers
-from segtron.visualization.report_layers import Tally, map_outlines
-from segtron.visualization.report_semantic_layers import semantic_layers
+from segtron.visualization.report.instance_layers import instance_layers
+from segtron.visualization.report.layers import Tally, map_outlines
+from segtron.visualization.report.semantic_layers import semantic_layers
 from segtron.visualization.semantic_results import load_semantic_results
 
 IMAGE = np.zeros((64, 96, 3), np.uint8)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from segtron.config import load_config
 from segtron.errors import UnreadableFileError, UserError
-from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
-from segtron.visualization.report_layers import ImageLayers
+from segtron.visualization.report.layers import ImageLayers
+from segtron.visualization.report.page import Gallery, GalleryImage, Report, write_report
 from segtron.visualization.results import visualize_results
 
 HOSTILE = (

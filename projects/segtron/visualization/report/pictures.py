@@ -15,8 +15,8 @@ from tqdm import tqdm
 from segtron.errors import UnreadableFileError
 from segtron.visualization.colors import Color
 from segtron.visualization.layout import shrink
-from segtron.visualization.report_layers import ImageLayers, Region, shown_size
-from segtron.visualization.report_outlines import UNITS, svg_path
+from segtron.visualization.report.layers import ImageLayers, Region, shown_size
+from segtron.visualization.report.outlines import UNITS, svg_path
 
 THUMBNAIL_SIDE = 384
 _PICTURE_QUALITY, _THUMBNAIL_QUALITY = 88, 75

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from segtron.evaluation.coco_protocol import SIZES
 from segtron.visualization.charts import COLORS, GREY, new_chart, plain
-from segtron.visualization.data_statistics_numbers import AREA_EDGES, ASPECT_EDGES, SetStatistics
+from segtron.visualization.data_statistics.numbers import AREA_EDGES, ASPECT_EDGES, SetStatistics
 from segtron.visualization.layout import cut_middle
 
 # Charts of classes show the most frequent ones.

@@ -14,8 +14,8 @@ from segtron.errors import UnreadableFileError, UserError
 from segtron.files import replacing_folder
 from segtron.visualization.fates import FATES
 from segtron.visualization.pages import render_page
-from segtron.visualization.report_layers import ImageLayers
-from segtron.visualization.report_pictures import hex_color, write_images
+from segtron.visualization.report.layers import ImageLayers
+from segtron.visualization.report.pictures import hex_color, write_images
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Report:
-    """What is on a page; the parts in the form of `segtron.visualization.report_scores`.
+    """What is on a page; the parts in the form of `segtron.visualization.report.scores`.
 
     Attributes:
         title: of the run.
@@ -115,7 +115,7 @@ def write_report(folder: Path, report: Report) -> Path:
             "galleries": galleries,
         }
         text = render_page(
-            REPORT_FILE,
+            "report/page.html",
             title=report.title,
             content=_json_text(content),
             nonce=secrets.token_urlsafe(16),

@@ -14,7 +14,7 @@ from segtron.evaluation.masks import as_rle
 from segtron.visualization.colors import IGNORED_COLOR
 from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
-from segtron.visualization.report_layers import (
+from segtron.visualization.report.layers import (
     ImageLayers,
     Region,
     count_regions,

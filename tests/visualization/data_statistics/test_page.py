@@ -13,9 +13,9 @@ from PIL import Image
 
 from segtron.data.checks.checked_set import CheckedSet, Objects
 from segtron.errors import UserError
-from segtron.visualization.data_statistics import write_statistics
-from segtron.visualization.data_statistics_charts import draw_charts, most_frequent
-from segtron.visualization.data_statistics_numbers import count
+from segtron.visualization.data_statistics.charts import draw_charts, most_frequent
+from segtron.visualization.data_statistics.numbers import count
+from segtron.visualization.data_statistics.page import write_statistics
 from segtron.visualization.mosaic import TILE, choose_examples, draw_mosaics, draw_tile
 
 HOSTILE = """<script>alert("1")</script> & ' " {{ 7 * 7 }} #?%41 <img src=x onerror=alert(1)>"""

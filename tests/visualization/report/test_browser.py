@@ -17,9 +17,9 @@ import pytest
 from segtron.visualization.colors import IGNORED_COLOR
 from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline
-from segtron.visualization.report import Gallery, GalleryImage, Report, write_report
-from segtron.visualization.report_layers import ImageLayers, Region, count_regions
-from segtron.visualization.report_pictures import hex_color
+from segtron.visualization.report.layers import ImageLayers, Region, count_regions
+from segtron.visualization.report.page import Gallery, GalleryImage, Report, write_report
+from segtron.visualization.report.pictures import hex_color
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = os.environ.get("CHROME_BIN") or next(filter(None, map(shutil.which, PROGRAMS)), None)

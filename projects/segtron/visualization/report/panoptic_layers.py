@@ -15,7 +15,7 @@ from segtron.evaluation.scores import PanopticScores
 from segtron.visualization.colors import IGNORED_COLOR, Color, class_color
 from segtron.visualization.fates import FATE_OF_OUTCOME, FATES, NOT_SCORED
 from segtron.visualization.panoptic_map import PanopticMap, panoptic_colors, panoptic_map
-from segtron.visualization.report_layers import (
+from segtron.visualization.report.layers import (
     ImageLayers,
     Region,
     count_regions,

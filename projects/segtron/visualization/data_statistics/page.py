@@ -13,8 +13,8 @@ import numpy as np
 from segtron.data.checks.checked_set import CheckedSet
 from segtron.errors import UserError
 from segtron.files import replacing, write_json
-from segtron.visualization.data_statistics_charts import draw_charts, most_frequent
-from segtron.visualization.data_statistics_numbers import SetStatistics, count
+from segtron.visualization.data_statistics.charts import draw_charts, most_frequent
+from segtron.visualization.data_statistics.numbers import SetStatistics, count
 from segtron.visualization.mosaic import draw_mosaics
 from segtron.visualization.pages import render_page
 from segtron.wording import count_of

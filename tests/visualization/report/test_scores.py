@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segtron.visualization.report_scores import (
+from segtron.visualization.report.scores import (
     MOST_POINTS,
     describe_analysis,
     describe_curves,

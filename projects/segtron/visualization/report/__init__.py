@@ -1,0 +1,1 @@
+"""The report of a run: a page of its scores, its curves and its worst images."""
