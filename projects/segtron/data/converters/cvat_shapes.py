@@ -19,10 +19,8 @@ from segtron.data.converters.shapes import (
     rectangle,
     segmentation_of,
 )
-from segtron.data.image_io import MAX_PIXELS
+from segtron.data.image_io import MAX_PIXELS, UPRIGHT
 from segtron.errors import UserError
-
-_UPRIGHT = 1
 
 
 def segmentation_of_shape(shape: Element, picture: Picture, where: str) -> Segmentation:
@@ -112,7 +110,7 @@ def _mask(shape: Element, picture: Picture, where: str) -> Segmentation:
     pixels = pixels[max(-top, 0) : y1, max(-left, 0) : x1]
     if not pixels.any():
         raise NoAreaError("covers no pixel of the image")
-    if picture.orientation == _UPRIGHT:
+    if picture.orientation == UPRIGHT:
         return mask_segmentation(pixels, x0, y0, picture.annotated_size)
     whole = np.zeros(picture.annotated_size, bool)
     whole[y0 : y0 + pixels.shape[0], x0 : x0 + pixels.shape[1]] = pixels

@@ -30,12 +30,10 @@ from segtron.data.converters.labelled_image import (
 )
 from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.pictures import (
-    ON_ITS_SIDE,
     Picture,
     PictureFolder,
     files_below,
     fit_picture,
-    orientation_of,
 )
 from segtron.data.converters.shapes import (
     NoAreaError,
@@ -47,7 +45,7 @@ from segtron.data.converters.shapes import (
     segmentation_of,
     union,
 )
-from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS
+from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS, ON_ITS_SIDE, orientation_of
 from segtron.data.json_file import Fields, check_fields, read_json
 from segtron.errors import UnreadableFileError, UserError
 from segtron.wording import count_of
