@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from segtron.data.image_io import read_image_size
 from segtron.errors import UnreadableFileError
+from segtron.machine import num_usable_cores
 
 WIDE = 0
 HIGH = 1  # square images, too
@@ -47,7 +47,7 @@ def group_by_aspect_ratio(
                 raise
             return WIDE
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, num_usable_cores())) as pool:
         read = pool.map(read_group, unknown)
         groups[unknown] = list(tqdm(read, total=len(unknown), desc="sizes of images", delay=2))
     return groups

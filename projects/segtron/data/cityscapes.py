@@ -31,6 +31,7 @@ from segtron.data.panoptic import VOID, PanSegEncoding, segment_classes
 from segtron.data.record_cache import remember
 from segtron.data.sem_seg import IGNORED, IdEncoding
 from segtron.errors import UserError
+from segtron.machine import num_usable_cores
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 INSTANCE_IDS_SUFFIX = "_gtFine_instanceIds.png"
@@ -266,7 +267,7 @@ def load_frames(root: Path, split: str, reader: Reader) -> list[dict[str, Any]]:
     ]
 
     def find() -> list[Any]:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, num_usable_cores())) as pool:
             # delay: no bar for what takes less than two seconds.
             description = f"reading {root.name} {split}"
             found = pool.map(reader.find, frames)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from segtron.data.sem_seg import IGNORED, read_sem_seg
 from segtron.errors import UnreadableFileError
+from segtron.machine import num_usable_cores
 
 # Instances and pixels may number their classes differently.
 _Class = tuple[str, int]
@@ -70,7 +70,7 @@ def _find_classes(records: Sequence[Mapping[str, Any]], skip_unreadable: bool) -
     ways = [_way_of(record, read) for record in records]
     if read not in ways:
         return [way(record) for way, record in zip(ways, records, strict=True)]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, num_usable_cores())) as pool:
         found = pool.map(lambda way, record: way(record), ways, records)
         return list(tqdm(found, total=len(records), desc="classes of images", delay=2))
 

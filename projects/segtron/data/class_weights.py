@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from segtron.data.sem_seg import IGNORED, read_sem_seg
+from segtron.machine import num_usable_cores
 
 
 def count_classes(
@@ -30,7 +30,7 @@ def count_classes(
         UserError: a label file is missing, unreadable or has a value that is no class.
     """
     pixels, company = np.zeros((2, num_classes), np.int64)
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, num_usable_cores())) as pool:
         histograms = pool.map(_histogram, records)
         for histogram in tqdm(histograms, total=len(records), desc="class weights", delay=2):
             counts = histogram[:num_classes]

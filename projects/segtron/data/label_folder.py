@@ -15,6 +15,7 @@ from segtron.data.image_io import IMAGE_SUFFIXES, read_image_size
 from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding, check_label_size, read_sem_seg
 from segtron.errors import UserError
+from segtron.machine import num_usable_cores
 
 LABEL_SUFFIX = ".png"
 # How many label files are enough to tell binary masks by.
@@ -71,7 +72,7 @@ def load_label_folder(
         }
         for name, label in zip(names, labels, strict=True)
     ]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, num_usable_cores())) as pool:
         progress = tqdm(
             pool.map(_add_size, records), total=len(records), desc=f"reading {image_dir}", delay=2
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from segtron.machine import num_usable_cores
 
 Image = TypeVar("Image")
 Result = TypeVar("Result")
@@ -33,7 +34,5 @@ def for_each_image(
         >>> for matched in for_each_image(match, files):
         ...     metric.merge(matched)
     """
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or num_usable_cores()) as pool:
         yield from tqdm(pool.map(work, images), total=len(images), unit=" images", desc="scoring")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from segtron.errors import UnreadableFileError
+from segtron.machine import num_usable_cores
 from segtron.visualization.colors import Color
 from segtron.visualization.layout import shrink
 from segtron.visualization.report_layers import ImageLayers, Region, shown_size
@@ -49,8 +49,7 @@ def write_images(
             return error
         return _write_image(layers, folder, f"{number:06d}")
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(num_usable_cores()) as pool:
         yield from tqdm(
             pool.map(write, range(len(layers_of))),
             total=len(layers_of),

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from segtron.data.image_io import UPRIGHT, read_image, read_orientation
 from segtron.errors import UserError
+from segtron.machine import num_usable_cores
 
 # Columns and rows of the small grey copies that pictures are compared by; neighbours in a row give
 # the bits of dHash (https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html).
@@ -79,6 +80,5 @@ def for_all(work: Callable[[Item], Result], items: Sequence[Item], what: str) ->
     """
     if not items:
         return []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores or 1) as pool:
+    with ThreadPoolExecutor(num_usable_cores()) as pool:
         return list(tqdm(pool.map(work, items), total=len(items), desc=what, delay=2, leave=False))
