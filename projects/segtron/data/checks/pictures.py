@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from segtron.data.image_io import UPRIGHT, read_image, read_orientation
 from segtron.errors import UserError
-from segtron.machine import num_usable_cores
 
 # Columns and rows of the small grey copies that pictures are compared by; neighbours in a row give
 # the bits of dHash (https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html).
 THUMBNAIL = (17, 16)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -65,20 +57,3 @@ def look_at(path: Path) -> Picture:
     small = cv2.resize(pixels, THUMBNAIL, interpolation=cv2.INTER_AREA)
     thumbnail = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return Picture(path, "", False, height, width, orientation, num_bytes, thumbnail)
-
-
-def for_all(work: Callable[[Item], Result], items: Sequence[Item], what: str) -> list[Result]:
-    """Do something with many files, several at once, and show how far it is.
-
-    Args:
-        work: takes one; decoding leaves Python to the others, so threads will do.
-        items: all.
-        what: is done, for the progress bar.
-
-    Returns:
-        Results in the order of `items`.
-    """
-    if not items:
-        return []
-    with ThreadPoolExecutor(num_usable_cores()) as pool:
-        return list(tqdm(pool.map(work, items), total=len(items), desc=what, delay=2, leave=False))
