@@ -12,11 +12,11 @@ from typing import Any
 
 from segtron.data.coco import categories_by_id, check_annotations, check_images_and_categories
 from segtron.data.json_file import Fields, check_fields, read_json, read_json_lists
+from segtron.data.masks import as_rle
 from segtron.errors import UserError
 from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco import CocoInstanceMetric, Task
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth, completed_ground_truth
-from segtron.evaluation.masks import as_rle
 from segtron.evaluation.scores import InstanceScores
 
 _GROUND_TRUTH: Mapping[str, Fields] = {

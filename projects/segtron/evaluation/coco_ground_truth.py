@@ -13,8 +13,8 @@ from detectron2.utils.file_io import PathManager
 
 from segtron.data.coco import standard_segmentation
 from segtron.data.detectron2_panoptic import complete_panoptic
+from segtron.data.masks import as_rle
 from segtron.data.panoptic import annotations_of
-from segtron.evaluation.masks import as_rle
 from segtron.evaluation.model_output import is_panoptic, known_metadata, thing_category_ids
 
 

@@ -11,7 +11,7 @@ import torch
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
-from segtron.evaluation.masks import encode_mask
+from segtron.data.masks import encode_mask
 from segtron.evaluation.model_output import predicted_sem_seg
 from segtron.inference.sources.base import ImageFile
 from segtron.visualization.panoptic_map import PanopticMap, panoptic_map

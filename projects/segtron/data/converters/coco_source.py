@@ -29,10 +29,10 @@ from segtron.data.converters.labelled_image import (
     Labelling,
     as_attribute,
 )
-from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.pictures import Picture, PictureFolder
-from segtron.data.converters.shapes import NoAreaError, Segmentation, compressed, segmentation_of
+from segtron.data.converters.shapes import NoAreaError, Segmentation, segmentation_of
 from segtron.data.json_file import Fields, check_fields, read_json
+from segtron.data.masks import encode_mask, with_text
 from segtron.errors import UserError
 from segtron.wording import count_of
 
@@ -207,10 +207,10 @@ def _read_image(
 def _segmentation(given: Any, picture: Picture) -> Segmentation:
     standard = standard_segmentation(given)
     if isinstance(standard, dict):
-        standard = compressed(standard)
+        standard = with_text(standard)
         if picture.annotated_size == (picture.height, picture.width):
             return standard
-        return mask_segmentation(picture.orient_mask(mask_util.decode(standard) > 0))
+        return encode_mask(picture.orient_mask(mask_util.decode(standard) > 0))
     if not standard:
         raise NoAreaError("has no mask")
     outlines = [picture.orient(np.reshape(part, (-1, 2)).astype(np.float64)) for part in standard]
