@@ -1,4 +1,4 @@
-"""Numbers and lists in sentences."""
+"""Numbers, lists and texts from outside in sentences."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def count_of(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def first_few(words: Sequence[str]) -> str:
+    """The first of many words.
+
+    Example:
+        >>> first_few(["car", "bus"]), first_few(["car", "bus", "dog", "cat", "sky"])
+        ('car, bus', 'car, bus, dog, cat, …')
+    """
+    return ", ".join(words[:4]) + (", …" if len(words) > 4 else "")
+
+
 def listed(words: Sequence[str]) -> str:
     """Words, one or more, as a list.
 
@@ -27,3 +37,19 @@ def listed(words: Sequence[str]) -> str:
         ('weights', 'inputs, weights and --save')
     """
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows as it is: line breaks, control characters, marks that turn the
+    direction of writing, and bytes that are no UTF-8 become escapes.
+
+    Example:
+        >>> printable("a\\nb")
+        'a\\\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in text
+    )

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from segtron.data.checks.problems import Problems, printable
+from segtron.data.checks.problems import Problems
 from segtron.data.each_item import for_each
 from segtron.data.label_folder import LABEL_SUFFIX
 from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding
 from segtron.errors import UserError
+from segtron.wording import printable
 
 
 @dataclass(frozen=True)
