@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 
 from segtron import machine
-from segtron.machine import describe_hardware, library_versions
+from segtron.machine import describe_hardware, library_versions, num_usable_cores
 
 
 def test_hardware_is_described_without_a_name():
@@ -32,6 +32,15 @@ def test_gpus_by_hand(monkeypatch):
         {"name": "Card 0", "memory_gb": 80.0},
         {"name": "Card 1", "memory_gb": 24.0},
     ]
+
+
+def test_usable_cores_are_those_that_the_process_is_bound_to(monkeypatch):
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 128)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {3, 64, 65}, raising=False)
+    assert num_usable_cores() == describe_hardware()["usable_cores"] == 3
+    monkeypatch.delattr(machine.os, "sched_getaffinity")
+    assert num_usable_cores() == 128
+    assert describe_hardware()["usable_cores"] is None
 
 
 def test_versions():

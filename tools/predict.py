@@ -24,7 +24,6 @@ from segtron.inference import (
     is_unfinished,
     model_metadata,
     predict_files,
-    printable,
     refuse_existing,
     with_large_images,
 )
@@ -32,6 +31,7 @@ from segtron.inference.tiling import DEFAULT_SIZE
 from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import choose_weights
 from segtron.parts import load_parts
+from segtron.wording import printable
 
 
 def parse_args() -> argparse.Namespace:

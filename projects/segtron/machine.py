@@ -44,6 +44,11 @@ def allowed_cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
+def num_usable_cores() -> int:
+    """How many cores this process may use: those it is bound to, else all."""
+    return len(allowed_cores()) or os.cpu_count() or 1
+
+
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Numbers and lists in sentences."""
+"""Numbers, lists and texts from outside in sentences."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ def listed(words: Sequence[str]) -> str:
         ('weights', 'inputs, weights and --save')
     """
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows as it is: line breaks, control characters, marks that turn the
+    direction of writing, and bytes that are no UTF-8 become escapes.
+
+    Example:
+        >>> printable("a\\nb")
+        'a\\\\nb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for c in text
+    )

@@ -14,9 +14,9 @@ from segtron.benchmarks.machine import (
     OtherPrograms,
     _busy_seconds,
     describe_machine,
-    num_usable_cores,
     one_core,
 )
+from segtron.machine import num_usable_cores
 
 
 def test_machine_is_described_without_its_name():

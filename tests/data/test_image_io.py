@@ -5,9 +5,11 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from segtron.data import image_io
 from segtron.data.image_io import (
+    ON_ITS_SIDE,
     open_color_codes,
     open_colors,
     open_ids,
@@ -17,6 +19,7 @@ from segtron.data.image_io import (
     read_ids,
     read_image,
     read_image_size,
+    read_orientation,
 )
 from segtron.data.large_image import read_large_image
 from segtron.data.pixels import Window, read_all
@@ -57,6 +60,50 @@ def test_images_stand_upright(tmp_path):
     image = read_image(path, "RGB")
     assert image.shape == (4, 2, 3)
     assert image[0, 1].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(("written", "read"), [(1, 1), (3, 3), (6, 6), (8, 8), (77, 1)])
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_the_orientation_stands_in_the_header(tmp_path, written, read, suffix):
+    exif = Image.Exif()
+    exif[274] = written
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    path = save(tmp_path / f"turned.{suffix}", noise, exif=exif)
+    path.write_bytes(path.read_bytes()[:-900])  # pixels that can't be decoded
+    assert read_orientation(path) == read
+    assert read_image_size(path) == ((60, 40) if read in ON_ITS_SIDE else (40, 60))
+
+
+def test_a_truncated_png_without_exif_is_upright(tmp_path):
+    """Pillow would decode it to look behind its pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    path = save(tmp_path / "cut.png", noise)
+    path.write_bytes(path.read_bytes()[:-900])
+    assert read_orientation(path) == 1
+
+
+@pytest.mark.parametrize("name", ["XML:com.adobe.xmp", "Raw profile type exif"])
+def test_orientations_that_a_png_has_as_text(tmp_path, name):
+    exif = Image.Exif()
+    exif[274] = 6
+    texts = {
+        "XML:com.adobe.xmp": '<rdf:Description tiff:Orientation="6"/>',
+        "Raw profile type exif": f"\nexif\n{len(exif.tobytes())}\n{exif.tobytes().hex()}\n",
+    }
+    info = PngInfo()
+    info.add_itxt(name, texts[name])
+    path = save(tmp_path / "a.png", np.zeros((2, 4, 3), np.uint8), pnginfo=info)
+    assert read_orientation(path) == 6
+    assert read_image_size(path) == read_image(path, "RGB").shape[:2] == (4, 2)
+
+
+@pytest.mark.parametrize("content", [None, b"no picture"])
+def test_an_orientation_that_can_not_be_read(tmp_path, content):
+    path = tmp_path / "a.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UnreadableFileError, match=r"a\.png (does not exist|cannot be read)"):
+        read_orientation(path)
 
 
 @pytest.mark.parametrize("array", [np.ones((2, 2), np.float32), np.full((2, 2), 70000, np.int32)])

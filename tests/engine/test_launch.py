@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,70 @@ def test_all_wait_for_the_checkpoint_of_a_notice(tmp_path: Path) -> None:
     )
     assert done.returncode == 75, done.stderr
     assert checkpoint.exists()
+
+
+# On a machine of 16 cores: all of them, for an argument below 0, or eight from the argument on.
+THREADS = """
+import os
+import sys
+
+import torch
+from segtron.engine import launch
+
+
+def allowed_cores():
+    first = int(sys.argv[1])
+    return set(range(16)) if first < 0 else set(range(first, first + 8))
+
+
+sys.modules["segtron.engine.launch"].allowed_cores = allowed_cores
+
+
+def work():
+    print(torch.get_num_threads(), flush=True)
+
+
+if __name__ == "__main__":
+    launch(work, (), num_processes=1)  # those that the environment says
+"""
+
+
+def run_threads(tmp_path: Path, processes: Sequence[tuple[int, dict[str, str]]]) -> list[str]:
+    """What processes print, each with its first core and environment."""
+    script = tmp_path / "job.py"
+    script.write_text(THREADS)
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(first_core)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} | environment,
+        )
+        for first_core, environment in processes
+    ]
+    ended = [process.communicate(timeout=120) for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), ended
+    return [line for stdout, _ in ended for line in stdout.split()]
+
+
+def ranks() -> list[dict[str, str]]:
+    """The environments of a job's two processes on one machine, as torchrun and srun set them."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    job |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    return [job | {"RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+
+
+def test_processes_share_cores_that_all_may_use(tmp_path: Path) -> None:
+    assert run_threads(tmp_path, [(-1, rank) for rank in ranks()]) == ["8", "8"]
+
+
+def test_processes_keep_cores_that_are_their_own(tmp_path: Path) -> None:
+    first, second = ranks()
+    assert run_threads(tmp_path, [(0, first), (8, second)]) == ["8", "8"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segtron.data.masks import encode_mask
 from segtron.evaluation.image_quality import match_instances
-from segtron.evaluation.masks import encode_mask
 
 
 def box(x0, y0, x1, y1):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segtron.errors import UserError
-from segtron.inference import ImageFile, Images, build_sinks, overlays, predict_files, printable
+from segtron.inference import ImageFile, Images, build_sinks, overlays, predict_files
 
 from .fake_runs import ALL, METADATA, contents, predict, run, run_and_stop
 from .video_files import write_video
@@ -101,17 +101,3 @@ def test_results_stay_in_their_folder(tmp_path, save, name):
         with pytest.raises(UserError, match="would (lie|be saved) outside of"):
             predict_files(predict, [source], sinks)
     assert {p.name for p in tmp_path.iterdir()} == {"in"}
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a b ä שלום 😀.png", "a b ä שלום 😀.png"),
-        ("a\nb\t\x1b[31m", "a\\nb\\t\\x1b[31m"),
-        ("\u202egnp.exe", "\\u202egnp.exe"),
-        (os.fsdecode(b"\xff"), "\\udcff"),
-        ("\x9b\u2028", "\\x9b\\u2028"),
-    ],
-)
-def test_what_is_printed_harms_no_terminal(text, shown):
-    assert printable(text) == shown

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from segtron.machine import num_usable_cores
+
 from .test_panoptic import FAST, LEARN, own_data
 
 # What numbers the two processes have in common with one depends on this in their last digits.
-THREADS_OF_EACH = max(1, (os.cpu_count() or 1) // 2)
+THREADS_OF_EACH = max(1, num_usable_cores() // 2)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segtron.evaluation.masks import encode_mask
+from segtron.data.masks import encode_mask
 
 Runner = Callable[..., tuple[Any, str]]
 

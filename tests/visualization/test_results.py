@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from segtron.config import load_config
+from segtron.data.masks import encode_mask
 from segtron.errors import UserError
-from segtron.evaluation.masks import encode_mask
 from segtron.visualization.instance_results import load_instance_results
 from segtron.visualization.results import visualize_results
 

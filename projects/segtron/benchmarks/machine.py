@@ -122,8 +122,3 @@ class OtherPrograms:
             others = everything - self._start[0] - (own - self._start[1])
             # The system rounds its seconds, so that nothing can come out below nothing.
             self.cores = round(max(others / (passed - self._start[2]), 0.0), 2)
-
-
-def num_usable_cores() -> int:
-    """How many cores this process may use."""
-    return len(allowed_cores()) or os.cpu_count() or 1

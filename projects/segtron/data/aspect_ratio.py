@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from segtron.data.each_item import for_each, num_readers
 from segtron.data.image_io import read_image_size
 from segtron.errors import UnreadableFileError
 
@@ -47,9 +45,8 @@ def group_by_aspect_ratio(
                 raise
             return WIDE
 
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        read = pool.map(read_group, unknown)
-        groups[unknown] = list(tqdm(read, total=len(unknown), desc="sizes of images", delay=2))
+    read = for_each(read_group, unknown, workers=num_readers(), desc="sizes of images", delay=2)
+    groups[unknown] = list(read)
     return groups
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from cityscapesscripts.helpers.labels import labels as LABELS
 from detectron2.structures import BoxMode
-from tqdm import tqdm
 
+from segtron.data.each_item import for_each, num_readers
 from segtron.data.id_map import encode_segments, measure_segments
 from segtron.data.image_io import IDS, Decoder, read_ids, read_image_size
 from segtron.data.panoptic import VOID, PanSegEncoding, segment_classes
@@ -266,11 +265,8 @@ def load_frames(root: Path, split: str, reader: Reader) -> list[dict[str, Any]]:
     ]
 
     def find() -> list[Any]:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            # delay: no bar for what takes less than two seconds.
-            description = f"reading {root.name} {split}"
-            found = pool.map(reader.find, frames)
-            return list(tqdm(found, total=len(frames), desc=description, delay=2))
+        description = f"reading {root.name} {split}"
+        return list(for_each(reader.find, frames, workers=num_readers(), desc=description, delay=2))
 
     name = f"{root.name}-{split}-{reader.name}"
     found = remember(name, root, looked_into, find)

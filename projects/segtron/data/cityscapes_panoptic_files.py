@@ -7,12 +7,8 @@ Names and contents are those of the official converter,
 from __future__ import annotations
 
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from segtron.data.cityscapes import (
     INSTANCE_IDS,
@@ -24,6 +20,7 @@ from segtron.data.cityscapes import (
     panoptic_folder,
     panoptic_segments,
 )
+from segtron.data.each_item import for_each
 from segtron.data.panoptic_png import write_panoptic_png
 from segtron.errors import UserError
 from segtron.files import replacing, replacing_folder
@@ -55,15 +52,11 @@ def write_panoptic_files(root: Path, split: str) -> Path:
             )
     label_files = find_label_files(root, split, INSTANCE_IDS_SUFFIX)
     with replacing_folder(folder) as temporary, replacing(json_file) as temporary_json:
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            entries = list(
-                tqdm(
-                    pool.map(lambda path: _write_frame(path, temporary), label_files),
-                    total=len(label_files),
-                    unit=" frames",
-                    desc=split,
-                )
+        entries = list(
+            for_each(
+                lambda path: _write_frame(path, temporary), label_files, unit=" frames", desc=split
             )
+        )
         content = {
             "images": [image for image, _ in entries],
             "annotations": [annotation for _, annotation in entries],

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from segtron.data.each_item import for_each, num_readers
 from segtron.data.sem_seg import IGNORED, read_sem_seg
 from segtron.errors import UnreadableFileError
 
@@ -70,9 +68,14 @@ def _find_classes(records: Sequence[Mapping[str, Any]], skip_unreadable: bool) -
     ways = [_way_of(record, read) for record in records]
     if read not in ways:
         return [way(record) for way, record in zip(ways, records, strict=True)]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda way, record: way(record), ways, records)
-        return list(tqdm(found, total=len(records), desc="classes of images", delay=2))
+    found = for_each(
+        lambda i: ways[i](records[i]),
+        range(len(records)),
+        workers=num_readers(),
+        desc="classes of images",
+        delay=2,
+    )
+    return list(found)
 
 
 def _way_of(

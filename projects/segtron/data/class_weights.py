@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from segtron.data.each_item import for_each, num_readers
 from segtron.data.sem_seg import IGNORED, read_sem_seg
 
 
@@ -30,12 +28,11 @@ def count_classes(
         UserError: a label file is missing, unreadable or has a value that is no class.
     """
     pixels, company = np.zeros((2, num_classes), np.int64)
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        histograms = pool.map(_histogram, records)
-        for histogram in tqdm(histograms, total=len(records), desc="class weights", delay=2):
-            counts = histogram[:num_classes]
-            pixels += counts
-            company += np.where(counts > 0, counts.sum(), 0)
+    readers = num_readers()
+    for histogram in for_each(_histogram, records, workers=readers, desc="class weights", delay=2):
+        counts = histogram[:num_classes]
+        pixels += counts
+        company += np.where(counts > 0, counts.sum(), 0)
     return pixels, company
 
 

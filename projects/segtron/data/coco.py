@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from detectron2.structures import BoxMode
-from pycocotools import mask as mask_util
 
 from segtron.data.json_file import Fields, read_json_lists
+from segtron.data.masks import as_rle
 from segtron.data.run_lengths import covered_pixels
 from segtron.errors import UserError
 from segtron.wording import count_of
@@ -327,7 +327,5 @@ def standard_segmentation(segmentation: Any) -> list[list[float]] | dict[str, An
     """
     if isinstance(segmentation, list):
         return [polygon for polygon in segmentation if len(polygon) >= 6]
-    if isinstance(segmentation["counts"], list):
-        height, width = segmentation["size"]
-        return mask_util.frPyObjects(segmentation, int(height), int(width))
-    return segmentation
+    height, width = segmentation["size"]
+    return as_rle(segmentation, int(height), int(width))

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from pycocotools import mask as mask_util
+
+from segtron.data.masks import encode_changes
 
 # Pixels of a large map that are worked on at a time.
 _BAND = 2**24
@@ -74,13 +75,8 @@ def _column_major(id_map: np.ndarray) -> np.ndarray:
 
 def _encode_runs(id: int, starts: np.ndarray, ends: np.ndarray, height: int, width: int) -> Segment:
     """Encode the segment made of the column-major pixel ranges [starts, ends)."""
-    # Where the value changes; the differences between the changes are the lengths of gap, run,
-    # gap, …
     changes = np.stack([starts, ends], axis=1).ravel()
-    counts = np.diff(changes, prepend=0, append=height * width)
-    if counts[-1] == 0:  # pycocotools leaves an empty last gap out, too
-        counts = counts[:-1]
-    rle = mask_util.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    rle = encode_changes(changes, height, width)
     first_column, last_column = starts // height, (ends - 1) // height
     # A run that goes on in the next column holds the bottom pixel of one, the top pixel of the
     # other.

@@ -31,8 +31,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".p
 # Pillow's names for one channel of 16 bits, in either byte order; "I" is what older Pillows take
 # it for.
 _DEEP_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-# EXIF orientations by which height and width change places.
-_ON_ITS_SIDE = (5, 6, 7, 8)
+# EXIF's orientation of an image that is stored as it is shown.
+UPRIGHT = 1
+# EXIF's orientations by which height and width change places.
+ON_ITS_SIDE = (5, 6, 7, 8)
 # How OpenCV decodes images: what its colours are in, by the format that is asked for.
 _COLOUR_MODES = {"BGR": cv2.IMREAD_COLOR, "RGB": cv2.IMREAD_COLOR_RGB}
 _ONE_NUMBER = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
@@ -153,7 +155,7 @@ def _read_image_file(path: str | Path, format: str) -> np.ndarray:
 def _decode_jpeg(image: Image.Image, path: str | Path, format: str) -> np.ndarray | None:
     """A plain JPEG's pixels; None for all other files, and for JPEGs that end too early."""
     plain = image.format == "JPEG" and image.mode in ("RGB", "L") and format in _COLOUR_MODES
-    if not plain or image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+    if not plain or orientation_of(image) != UPRIGHT:
         return None
     mode = _COLOUR_MODES[format] | cv2.IMREAD_IGNORE_ORIENTATION
     return cv2.imdecode(np.fromfile(path, np.uint8), mode)
@@ -184,16 +186,34 @@ def read_image_size(path: str | Path, what: str = "image") -> tuple[int, int]:
     Raises:
         UserError: the file is missing or no image.
     """
+    height, width, orientation = _read_header(path, what)
+    return (width, height) if orientation in ON_ITS_SIDE else (height, width)
+
+
+def read_orientation(path: str | Path) -> int:
+    """The EXIF orientation of an image file, 1 to 8, from what is before its pixels.
+
+    Raises:
+        UnreadableFileError: the file is missing or no image.
+    """
+    return _read_header(path, "image")[2]
+
+
+def _read_header(path: str | Path, what: str) -> tuple[int, int, int]:
+    """Height and width of an image or label file as they are stored, and its orientation."""
     try:
         with Image.open(path) as image:
-            # To look for EXIF behind the pixels of a PNG, where nearly nobody writes it, Pillow
-            # decodes them all.
-            has_exif = image.format != "PNG" or "exif" in image.info
-            orientation = image.getexif().get(ExifTags.Base.Orientation) if has_exif else None
-            on_its_side = orientation in _ON_ITS_SIDE
-            return (image.width, image.height) if on_its_side else (image.height, image.width)
+            return image.height, image.width, orientation_of(image)
     except _UNREADABLE as error:
         raise unreadable(what, path, error) from error
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of an image whose header was read, 1 to 8."""
+    # Pillow's own `getexif` of a PNG decodes it to look behind the pixels, too, where nearly nobody
+    # writes EXIF.
+    orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def open_ids(path: str | Path) -> Pixels:

@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as mask_util
 
 from segtron.data.instance_map import InstanceMap, map_instances
+from segtron.data.masks import as_rle, encode_mask
 from segtron.errors import UserError
 
 Encoding = dict[str, Any]
@@ -38,15 +39,9 @@ def encode_masks(
 
 
 def _encode(segmentation: Any, shape: tuple[int, int]) -> Encoding | None:
-    if isinstance(segmentation, list) and segmentation:
-        return mask_util.merge(mask_util.frPyObjects(segmentation, *shape))
     if isinstance(segmentation, np.ndarray):
-        return mask_util.encode(np.asfortranarray(segmentation.astype(np.uint8)))
-    if isinstance(segmentation, Mapping):
-        if isinstance(segmentation["counts"], list):
-            return mask_util.frPyObjects(segmentation, *shape)
-        return dict(segmentation)
-    return None
+        return encode_mask(segmentation.astype(bool))
+    return as_rle(segmentation, *shape) if segmentation else None
 
 
 def map_layers(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from segtron.data.each_item import for_each, num_readers
 from segtron.data.image_io import IMAGE_SUFFIXES, read_image_size
 from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding, check_label_size, read_sem_seg
@@ -71,11 +70,8 @@ def load_label_folder(
         }
         for name, label in zip(names, labels, strict=True)
     ]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        progress = tqdm(
-            pool.map(_add_size, records), total=len(records), desc=f"reading {image_dir}", delay=2
-        )
-        return list(progress)
+    description = f"reading {image_dir}"
+    return list(for_each(_add_size, records, workers=num_readers(), desc=description, delay=2))
 
 
 def check_no_binary_masks(label_dir: Path, records: Sequence[Mapping[str, Any]]) -> None:

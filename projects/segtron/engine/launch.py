@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from detectron2.utils import comm
 
 from segtron.engine.signals import REQUEUE_EXIT_CODE, SIGNALS, Interrupted
 from segtron.errors import UserError
+from segtron.machine import allowed_cores
 from segtron.wording import count_of
 
 # How long processes may take to end by themselves when one has failed, and to obey SIGTERM then.
@@ -157,9 +158,11 @@ def _join_group(local_rank: int, processes_here: int, **group: Any) -> None:
 def _call_with_its_share(
     function: Callable[..., None], args: tuple[Any, ...], processes_here: int
 ) -> None:
-    """Call `function` with a fair share of the machine's cores."""
+    """Call `function` with this process's share of the machine's cores."""
     if processes_here > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes_here))
+        cores = allowed_cores() or set(range(os.cpu_count() or 1))
+        of_all = comm.all_gather(cores, comm.get_local_process_group())
+        torch.set_num_threads(_share_of_cores(cores, of_all))
     try:
         function(*args)
     except UserError as error:
@@ -169,6 +172,21 @@ def _call_with_its_share(
     # end before it. The error that is shown is that of the first to end.
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _share_of_cores(cores: Set[int], of_all: Sequence[Set[int]]) -> int:
+    """How many threads a process should have.
+
+    The processes that one program starts on a machine (`launch` itself, torchrun) may all use the
+    same cores, and each gets its part of them. Those that srun binds to cores of their own
+    (`--cpus-per-task`) have nothing to divide. No variable tells the two apart, for torchrun runs
+    under SLURM, too; but the processes can tell each other which cores they may use.
+
+    Args:
+        cores: that this process may use.
+        of_all: those of each process on this machine, this one among them.
+    """
+    return max(1, len(cores) // sum(not cores.isdisjoint(others) for others in of_all))
 
 
 def _join_torchrun(function: Callable[..., None], args: tuple[Any, ...]) -> None:

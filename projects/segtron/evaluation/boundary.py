@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pycocotools.mask as mask_util
 
+from segtron.data.masks import bounding_slices, encode_changes, with_text
 from segtron.data.run_lengths import decode_run_lengths
-from segtron.evaluation.masks import bounding_slices
 
 RLE = dict[str, Any]
 
@@ -153,10 +153,4 @@ def _boundary_rle(rle: RLE, dilation_ratio: float) -> RLE:
     hollow_out(band[:, top : top + rows], distance)
 
     edges = np.flatnonzero(np.diff(band.ravel(), prepend=False, append=False)) + start
-    counts = np.diff(edges, prepend=0, append=height * width)
-    if not counts[-1]:
-        counts = counts[:-1]
-    packed = mask_util.frPyObjects(
-        {"size": [height, width], "counts": counts.tolist()}, height, width
-    )
-    return {"size": [height, width], "counts": packed["counts"].decode("ascii")}
+    return with_text(encode_changes(edges, height, width))

@@ -27,11 +27,11 @@ from detectron2.evaluation import DatasetEvaluator
 from segtron.data.category_ids import thing_category_ids
 from segtron.data.cityscapes import FIRST_INSTANCE_ID, THING_LABELS, label_ids_of
 from segtron.data.image_io import read_ids
+from segtron.data.masks import bounding_slices
 from segtron.errors import UserError
 from segtron.evaluation.boundary import boundary_of_labels, boundary_width, hollow_out
 from segtron.evaluation.gather import merge_over_processes
 from segtron.evaluation.image_metric import ImageMetric
-from segtron.evaluation.masks import bounding_slices
 from segtron.evaluation.model_output import predicted_instances
 from segtron.evaluation.scores import InstanceScores
 

@@ -19,10 +19,10 @@ from cityscapesscripts.helpers.labels import id2label
 
 from segtron.data.cityscapes import INSTANCE_IDS_SUFFIX
 from segtron.data.coco import path_below
+from segtron.data.each_item import for_each
 from segtron.errors import UserError
 from segtron.evaluation.cityscapes_files import find_ground_truth, find_predictions
 from segtron.evaluation.cityscapes_instance import CLASSES, CityscapesInstanceMetric
-from segtron.evaluation.each_image import for_each_image
 from segtron.evaluation.saved_png import read_saved_mask, read_saved_png
 from segtron.evaluation.scores import InstanceScores
 
@@ -67,7 +67,9 @@ def score_cityscapes_instances(
         return _score_image(frame, ground_truth[frame], instances, boundary_ratio)
 
     metric = CityscapesInstanceMetric(boundary_ratio)
-    for one_image in for_each_image(score, list(predictions), workers=workers):
+    for one_image in for_each(
+        score, list(predictions), workers=workers, unit=" images", desc="scoring"
+    ):
         metric.merge(one_image)
     scores = dataclasses.replace(metric.compute(), num_missing=num_missing)
     if not boundary_ratio:

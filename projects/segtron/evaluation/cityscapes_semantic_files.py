@@ -15,13 +15,13 @@ from segtron.data.cityscapes import (
     SEM_SEG_LABELS,
     label_ids_of,
 )
+from segtron.data.each_item import for_each
 from segtron.data.sem_seg import IGNORED
 from segtron.errors import UserError
 from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
 from segtron.evaluation.cityscapes_files import find_ground_truth, find_predictions
 from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegMetric
 from segtron.evaluation.confusion import joint_histogram
-from segtron.evaluation.each_image import for_each_image
 from segtron.evaluation.saved_png import read_saved_labels, read_saved_png
 from segtron.evaluation.scores import CityscapesSemSegScores
 
@@ -66,7 +66,9 @@ def score_cityscapes_semantics(
 
     metric = CityscapesSemSegMetric()
     boundary_metric = SemSegBoundaryMetric(_CLASS_NAMES, boundary_ratio)
-    for one_image, its_boundaries in for_each_image(score, list(predictions), workers=workers):
+    for one_image, its_boundaries in for_each(
+        score, list(predictions), workers=workers, unit=" images", desc="scoring"
+    ):
         metric.merge(one_image)
         boundary_metric.merge(its_boundaries)
     scores = dataclasses.replace(metric.compute(), num_missing=num_missing)

@@ -12,6 +12,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from detectron2.structures import Instances
 
+from segtron.data.masks import as_rle, encode_mask, with_text
 from segtron.evaluation.coco_average_precision import precision_at_recalls
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
 from segtron.evaluation.coco_matching import (
@@ -21,7 +22,6 @@ from segtron.evaluation.coco_matching import (
     Shapes,
 )
 from segtron.evaluation.image_metric import ImageMetric
-from segtron.evaluation.masks import as_rle, encode_mask
 from segtron.evaluation.scores import InstanceScores
 
 Task = Literal["bbox", "segm"]
@@ -216,8 +216,7 @@ def _unpack(image_id: Hashable, packed: _Detections) -> Iterator[dict[str, Any]]
         if box_scores is not None and not math.isnan(box_scores[i]):
             result["box_score"] = box_scores[i]
         if masks:
-            text = masks[i]["counts"].decode("ascii")
-            result["segmentation"] = {"size": masks[i]["size"], "counts": text}
+            result["segmentation"] = with_text(masks[i])
         yield result
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from segtron.data.coco import categories_by_id, check_annotations, check_images_and_categories
+from segtron.data.coco_results import RESULT_FIELDS, RESULTS_FORMAT, check_result, name_of_result
 from segtron.data.json_file import Fields, check_fields, read_json, read_json_lists
+from segtron.data.masks import as_rle
 from segtron.errors import UserError
 from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.coco import CocoInstanceMetric, Task
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth, completed_ground_truth
-from segtron.evaluation.masks import as_rle
 from segtron.evaluation.scores import InstanceScores
 
 _GROUND_TRUTH: Mapping[str, Fields] = {
@@ -24,7 +24,6 @@ _GROUND_TRUTH: Mapping[str, Fields] = {
     "categories": {"id": int, "name": str},
     "annotations": {"image_id": (int, str), "category_id": int, "bbox": list},
 }
-_RESULT: Fields = {"image_id": (int, str), "category_id": int, "score": (int, float)}
 # What a result may be of: its field, and of which type that is.
 _FIELD_OF: Mapping[Task, tuple[str, type]] = {
     "bbox": ("bbox", list),
@@ -187,20 +186,15 @@ def check_coco_results(
             f"{json_file} is no COCO results: it holds a JSON {type(results).__name__}, not a list"
         )
     for number, result in enumerate(results):
-        check_fields(result, _RESULT, f"{json_file}: entry {number}", "COCO")
+        check_result(result, name_of_result(json_file, number))
     tasks = _tasks(results, json_file)
     fields = dict(_FIELD_OF[task] for task in tasks)
     checked: list[dict[str, Any]] = []
     for number, result in enumerate(results):
-        where = f"{json_file}: entry {number}"
-        check_fields(result, fields, where, "COCO")
-        for name in ("score", "box_score"):
-            if name in result and not _is_finite(result[name]):
-                raise UserError(
-                    f"{where}: {name!r} is {str(result[name])[:40]}, which is no number"
-                )
-        checked.append({n: result[n] for n in (*_RESULT, *fields, "box_score") if n in result})
-    check_annotations(checked, sizes, category_ids, lambda i: f"{json_file}: entry {i}")
+        check_fields(result, fields, name_of_result(json_file, number), RESULTS_FORMAT)
+        names = (*RESULT_FIELDS, *fields, "box_score")
+        checked.append({n: result[n] for n in names if result.get(n) is not None})
+    check_annotations(checked, sizes, category_ids, lambda i: name_of_result(json_file, i))
     by_image: dict[Any, list[dict[str, Any]]] = {}
     for result in checked:
         if "segm" in tasks:
@@ -218,15 +212,9 @@ def _tasks(results: list[dict[str, Any]], json_file: Path) -> list[Task]:
             tasks.append(task)
         elif any(has_field):
             raise UserError(
-                f"{json_file}: entry {has_field.index(False)} has no {field!r}, but entry "
+                f"{name_of_result(json_file, has_field.index(False))} has no {field!r}, but entry "
                 f"{has_field.index(True)} has one; give it to all results or to none"
             )
     if not tasks:
-        raise UserError(f"{json_file}: entry 0 has neither 'bbox' nor 'segmentation'")
+        raise UserError(f"{name_of_result(json_file, 0)} has neither 'bbox' nor 'segmentation'")
     return tasks
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether it is a number that float64 can hold."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= sys.float_info.max

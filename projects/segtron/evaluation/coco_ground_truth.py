@@ -15,8 +15,8 @@ from segtron.data.category_ids import thing_category_ids
 from segtron.data.classes import is_panoptic, known_metadata
 from segtron.data.coco import standard_segmentation
 from segtron.data.detectron2_panoptic import complete_panoptic
+from segtron.data.masks import as_rle
 from segtron.data.panoptic import annotations_of
-from segtron.evaluation.masks import as_rle
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from segtron.data.coco_panoptic import (
     check_annotations,
     read_coco_panoptic,
 )
+from segtron.data.each_item import for_each
 from segtron.data.id_map import measure_segments
 from segtron.data.json_file import read_json_lists
 from segtron.data.panoptic_png import segment_ids, write_panoptic_png
 from segtron.errors import UserError
-from segtron.evaluation.each_image import for_each_image
 from segtron.evaluation.label_files import check_pngs_of_images, png_of_image
 from segtron.evaluation.panoptic_quality import (
     PanopticQualityMetric,
@@ -326,7 +326,9 @@ def score_panoptic_files(
         image_id = annotation["image_id"]
         return image_id, _match_files(gt, annotation, pred, predictions[image_id], images[image_id])
 
-    for image_id, matched in for_each_image(match, annotations, workers=workers):
+    for image_id, matched in for_each(
+        match, annotations, workers=workers, unit=" images", desc="scoring"
+    ):
         metric.update(image_id, matched)
     num_missing = len(content["annotations"]) - len(annotations)
     return dataclasses.replace(metric.compute(), num_missing=num_missing)

@@ -17,7 +17,7 @@ from segtron.inference.sources import (
     find_sources,
 )
 from segtron.inference.sources.large_images import LargeImages, with_large_images
-from segtron.inference.summary import Summary, printable
+from segtron.inference.summary import Summary
 from segtron.inference.tiling import TiledPredictor
 from segtron.inference.window_masks import WindowMasks
 
@@ -48,7 +48,6 @@ __all__ = [
     "mask_areas",
     "model_metadata",
     "predict_files",
-    "printable",
     "refuse_existing",
     "with_large_images",
 ]

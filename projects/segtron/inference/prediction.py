@@ -11,7 +11,7 @@ import torch
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
 
-from segtron.evaluation.masks import encode_mask
+from segtron.data.masks import encode_mask
 from segtron.evaluation.model_output import predicted_sem_seg
 from segtron.inference.sources.base import ImageFile
 from segtron.visualization.panoptic_map import PanopticMap, panoptic_map
@@ -98,8 +98,7 @@ def encoded_masks(instances: Instances) -> list[dict[str, Any]]:
     masks = instances.pred_masks
     if isinstance(masks, torch.Tensor):
         return [encode_mask(mask) for mask in masks.numpy().astype(bool, copy=False)]
-    # pycocotools gives bytes, which JSON doesn't know.
-    return [{**mask, "counts": _text(mask["counts"])} for mask in masks.encode()]
+    return masks.encode()
 
 
 def mask_areas(instances: Instances) -> list[int]:
@@ -107,7 +106,3 @@ def mask_areas(instances: Instances) -> list[int]:
     masks = instances.pred_masks
     areas = masks.sum(dim=(1, 2)) if isinstance(masks, torch.Tensor) else masks.areas()
     return [int(area) for area in areas]
-
-
-def _text(counts: str | bytes) -> str:
-    return counts.decode("ascii") if isinstance(counts, bytes) else counts

@@ -18,17 +18,3 @@ class Summary:
     images: int = 0
     predicted: int = 0
     unreadable: list[str] = field(default_factory=list)
-
-
-def printable(text: str) -> str:
-    """A text that a terminal shows as it is: line breaks, control characters, marks that turn the
-    direction of writing, and bytes that are no UTF-8 become escapes.
-
-    Example:
-        >>> printable("a\\nb")
-        'a\\\\nb'
-    """
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in text
-    )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from pycocotools import mask as mask_util
 from zlib_ng import zlib_ng
 
+from segtron.data.masks import encode_mask
 from segtron.data.pixels import Window
 
 
@@ -129,9 +129,11 @@ class WindowMasks:
         """COCO's compressed run lengths of each mask in the whole image.
 
         Returns:
-            For each {"size": [height, width], "counts": bytes}, as `pycocotools.mask.encode` gives.
+            For each {"size": [height, width], "counts": str}; see `encode_mask`.
         """
-        return [_encode(window, pixels, self.image_size) for window, pixels in self]
+        return [
+            encode_mask(pixels, window.left, window.top, self.image_size) for window, pixels in self
+        ]
 
     def dense(self) -> torch.Tensor:
         """The tensor that it stands for, (N, H, W) bool. Only for small images."""
@@ -149,21 +151,3 @@ def _extent(occupied: np.ndarray) -> slice:
     """From the first to the last True of (L,) bool; empty where there is none."""
     places = np.flatnonzero(occupied)
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
-
-
-def _encode(window: Window, pixels: np.ndarray, image_size: tuple[int, int]) -> dict[str, Any]:
-    """Run lengths go column by column, so they follow from the window's own columns."""
-    height, width = image_size
-    columns = pixels.T
-    # Where a column's value changes, with nothing above and below it.
-    changes = np.diff(columns, axis=1, prepend=False, append=False)
-    column, row = np.nonzero(changes)
-    places = (window.left + column.astype(np.int64)) * height + window.top + row
-    # A run that goes on at the top of the next column ends and begins at one place.
-    joined = np.flatnonzero(places[1:] == places[:-1])
-    places = np.delete(places, np.concatenate([joined, joined + 1]))
-    counts = np.diff(places, prepend=0, append=height * width)
-    if counts[-1] == 0:
-        counts = counts[:-1]  # as pycocotools does
-    rle = {"size": [height, width], "counts": counts.tolist()}
-    return mask_util.frPyObjects(rle, height, width)

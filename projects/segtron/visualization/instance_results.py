@@ -13,12 +13,12 @@ from segtron.data import load_dataset_dicts
 from segtron.data.classes import class_metadata
 from segtron.data.image_io import read_image
 from segtron.data.json_file import read_json
+from segtron.data.masks import as_rle
 from segtron.data.panoptic import annotations_of
 from segtron.errors import UserError
 from segtron.evaluation.coco_evaluator import RESULTS_FILE
 from segtron.evaluation.coco_files import check_coco_results
 from segtron.evaluation.image_quality import InstanceMatch, match_instances
-from segtron.evaluation.masks import as_rle
 from segtron.visualization.report.instance_layers import instance_layers
 from segtron.visualization.report.layers import ImageLayers
 

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from segtron.data.converters.labelled_image import LabelledImage
-from segtron.data.converters.shapes import run_lengths
+from segtron.data.masks import as_rle
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def pixels() -> Callable[[Any, int, int], np.ndarray]:
     """The pixels (H, W) uint8 that a segmentation covers, as pycocotools sees it."""
 
     def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
-        return mask_util.decode(run_lengths(segmentation, height, width))
+        return mask_util.decode(as_rle(segmentation, height, width))
 
     return decode
 

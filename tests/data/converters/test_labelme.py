@@ -208,6 +208,15 @@ def test_an_embedded_picture_on_its_side(tmp_path: Path, picture, save_json, mas
     assert masks(image)[0][2:6, H - 8 : H - 3].all()
 
 
+def test_an_embedded_picture_is_judged_by_its_header(tmp_path: Path, save_json) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (H, W), np.uint8)
+    cut = base64.b64decode(png_text(noise))[:-100]
+    text = base64.b64encode(cut).decode()
+    save_json(tmp_path / "a.json", content(shape(), imageData=text))
+    (image,) = open_labelme(tmp_path, Dropped()).images
+    assert image.content == cut
+
+
 def test_shapes_on_a_picture_as_it_is_stored(tmp_path: Path, picture, save_json, masks) -> None:
     """Orientation 6: the stored picture's left edge is the shown one's top."""
     picture(tmp_path / "a.jpg", H, W, orientation=6)

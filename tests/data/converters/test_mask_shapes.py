@@ -1,4 +1,4 @@
-"""Masks and id maps as run lengths, against pycocotools; regions by hand."""
+"""Id maps as run lengths, against pycocotools; regions by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from segtron.data.converters.mask_shapes import (
     connected_regions,
     count_ids,
     id_segmentations,
-    mask_segmentation,
 )
 
 
@@ -16,28 +15,6 @@ def encoded(mask: np.ndarray) -> dict:
     """The encoding of pycocotools itself."""
     rle = mask_util.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": rle["size"], "counts": rle["counts"].decode()}
-
-
-MASKS = [
-    np.random.default_rng(0).random((7, 11)) < 0.4,
-    np.ones((3, 4), bool),
-    np.zeros((3, 4), bool),
-    np.array([[True]]),
-    np.array([[False, True], [True, False]]),
-]
-
-
-@pytest.mark.parametrize("mask", MASKS)
-def test_a_mask_is_encoded_as_by_pycocotools(mask: np.ndarray) -> None:
-    assert mask_segmentation(mask) == encoded(mask)
-
-
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize(("left", "top"), [(0, 0), (2, 5), (9, 13)])
-def test_a_mask_in_a_part_of_an_image(mask: np.ndarray, left: int, top: int) -> None:
-    whole = np.zeros((20, 20), bool)
-    whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-    assert mask_segmentation(mask, left, top, (20, 20)) == encoded(whole)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])

@@ -75,6 +75,17 @@ def test_broken_pictures_are_dropped(tmp_path: Path) -> None:
     assert "pixels" in dropped.entries[1][1]
 
 
+def test_pixels_are_not_decoded_to_find_out_how_a_picture_is_turned(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:-900])
+    dropped = Dropped()
+    assert PictureFolder(tmp_path).open("a.png", "here", dropped, (30, 20)) is None
+    ((where, why),) = dropped.entries
+    assert where == "here" and "a.png has 30 x 20 pixels, but was annotated with 20 x 30" in why
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         PictureFolder(tmp_path / "no")

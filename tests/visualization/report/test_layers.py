@@ -10,8 +10,8 @@ import pytest
 from detectron2.data.catalog import Metadata
 
 from segtron.config import load_config
+from segtron.data.masks import encode_mask
 from segtron.evaluation.image_quality import match_instances
-from segtron.evaluation.masks import encode_mask
 from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.panoptic_results import load_panoptic_results
 from segtron.visualization.report.instance_layers import instance_layers

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from segtron.benchmarks.comparison import Comparison, time_comparisons
 from segtron.benchmarks.frames import Frames
-from segtron.benchmarks.machine import num_usable_cores
 from segtron.benchmarks.report import Row
 from segtron.benchmarks.saved_frames import SavedFrames
 from segtron.benchmarks.ways import timed
+from segtron.machine import num_usable_cores
 
 # Each frame so often: with few images, cores wait for the last one.
 REPEATS = 4

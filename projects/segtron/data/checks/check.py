@@ -12,8 +12,9 @@ from segtron.data.checks.checked_set import CheckedSet, DataSet
 from segtron.data.checks.classes import compare_classes
 from segtron.data.checks.duplicates import check_duplicates
 from segtron.data.checks.images import ListedImage, check_entries, check_pictures, check_unlisted
-from segtron.data.checks.pictures import Picture, for_all, look_at
+from segtron.data.checks.pictures import Picture, look_at
 from segtron.data.checks.problems import Problems
+from segtron.data.each_item import for_each
 from segtron.memory import garbage_kept
 
 
@@ -50,7 +51,8 @@ def check(sets: Sequence[DataSet], *, with_pixels: bool = True) -> Check:
     pictures: dict[Path, Picture] = {}
     if with_pixels:
         paths = list(dict.fromkeys(image.path for one in checked for image in one.listed))
-        pictures = dict(zip(paths, for_all(look_at, paths, "reading images"), strict=True))
+        seen = for_each(look_at, paths, desc="reading images", delay=2, leave=False)
+        pictures = dict(zip(paths, seen, strict=True))
         _check_files(checked, pictures, problems)
     _compare(checked, problems)
     return Check(checked, problems, pictures)

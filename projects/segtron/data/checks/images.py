@@ -12,10 +12,9 @@ import numpy as np
 from segtron.data.checks.pictures import Picture
 from segtron.data.checks.problems import Problems
 from segtron.data.checks.structure import Images
+from segtron.data.image_io import ON_ITS_SIDE, UPRIGHT
 from segtron.data.picture_names import is_picture, picture_names
 
-# EXIF orientations by which height and width change places.
-_ON_ITS_SIDE = (5, 6, 7, 8)
 # So many images tell whether a folder is theirs.
 _SAMPLE_SIZE = 50
 
@@ -91,7 +90,7 @@ def _check_size(image: ListedImage, picture: Picture, problems: Problems) -> Non
     place = (image.file, image.entry)
     size = (picture.height, picture.width)
     if image.size not in ((0, 0), size):
-        is_turned = image.size == size[::-1] and picture.orientation in _ON_ITS_SIDE
+        is_turned = image.size == size[::-1] and picture.orientation in ON_ITS_SIDE
         problems.add(
             "image-turned" if is_turned else "image-size",
             *place,
@@ -99,7 +98,7 @@ def _check_size(image: ListedImage, picture: Picture, problems: Problems) -> Non
             + (f" by its EXIF orientation {picture.orientation}" if is_turned else "")
             + f", its entry says {image.size[1]} x {image.size[0]}",
         )
-    elif picture.orientation in range(2, 9):
+    elif picture.orientation != UPRIGHT:
         problems.add("image-exif", *place, f"its EXIF orientation is {picture.orientation}")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_util
 
 from segtron.data.checks.annotation_fields import (
     check_id,
@@ -27,6 +26,7 @@ from segtron.data.checks.structure import (
     find_image,
 )
 from segtron.data.coco import FARTHEST
+from segtron.data.masks import as_rle
 from segtron.data.run_lengths import covered_pixels
 
 
@@ -169,7 +169,7 @@ def _add_mask(
         return True
     if isinstance(counts, list) and _adds_up(counts, size[0] * size[1]):
         whole = [int(count) for count in counts]
-        columns.run_lengths[row] = mask_util.frPyObjects({"size": size, "counts": whole}, *size)
+        columns.run_lengths[row] = as_rle({"size": size, "counts": whole}, *size)
         return True
     problems.add("rle-counts", *place, f"'counts' is {shown(counts)} for {size} [height, width]")
     return False

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from segtron.data.checks.pictures import for_all
-from segtron.data.checks.problems import Problems, printable
+from segtron.data.checks.problems import Problems
+from segtron.data.each_item import for_each
 from segtron.data.label_folder import LABEL_SUFFIX
 from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding
 from segtron.errors import UserError
+from segtron.wording import printable
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def check_labels(
         return _read(label, name, folder.encoding)
 
     found = []
-    for name, result in zip(names, for_all(read, names, "reading label files"), strict=True):
+    results = for_each(read, names, desc="reading label files", delay=2, leave=False)
+    for name, result in zip(names, results, strict=True):
         if isinstance(result, tuple):
             problems.add(result[0], folder.label_dir, name, result[1])
             continue

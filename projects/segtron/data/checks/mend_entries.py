@@ -11,6 +11,7 @@ from segtron.data.checks.fields import is_length, numbers_only, whole_number
 from segtron.data.checks.pictures import Picture
 from segtron.data.checks.problems import shown
 from segtron.data.coco import FARTHEST
+from segtron.data.image_io import UPRIGHT
 
 
 def objects_of(content: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -132,7 +133,7 @@ def _speaks_for(
     """Whether an image's objects are drawn on a picture of one size, not of another."""
     if not annotations:
         return True
-    if picture.orientation != 1 or any("segments_info" in a for a in annotations):
+    if picture.orientation != UPRIGHT or any("segments_info" in a for a in annotations):
         return False
     reached = [0.0, 0.0]
     for annotation in annotations:

@@ -18,6 +18,7 @@ from segtron.data.checks.instances import Instances, read_instances
 from segtron.data.checks.problems import Problems
 from segtron.data.checks.shapes import Shapes, corners_of, encode, measure
 from segtron.data.checks.structure import Images, read_categories, read_images
+from segtron.data.masks import with_text
 
 # What the mask puts right.
 _BY_MASK = frozenset(
@@ -128,7 +129,7 @@ def _mend_mask(
     if "crowd-polygons" in codes:
         mask = encode(read.instances, read.shapes, read.images, row)
         if mask is not None:
-            annotation["segmentation"] = _as_json(mask)
+            annotation["segmentation"] = with_text(mask)
             changes.append(Change("crowd-polygons", entry, "its mask is now run lengths"))
             return
     if "polygon-short" in codes:
@@ -143,10 +144,6 @@ def _mend_mask(
             changes.append(Change("polygon-outside", entry, "clipped to its image"))
 
 
-def _as_json(mask: dict[str, Any]) -> dict[str, Any]:
-    return {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
-
-
 def _clip(row: int, read: _Read) -> list[list[float]] | dict[str, Any] | None:
     """An annotation's mask within its image: polygons, or run lengths where these won't do."""
     height, width = read.images.sizes[read.instances.image[row]].tolist()
@@ -159,7 +156,7 @@ def _clip(row: int, read: _Read) -> list[list[float]] | dict[str, Any] | None:
             return [ring.ravel().tolist() for ring in rings]
     # Of a polygon that crosses itself, the pixels are what models see.
     mask = encode(read.instances, read.shapes, read.images, row)
-    return None if mask is None else _as_json(mask)
+    return None if mask is None else with_text(mask)
 
 
 def _parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image
-from tqdm import tqdm
 
-from segtron.data.image_io import read_image
-from segtron.errors import UnreadableFileError, UserError
+from segtron.data.image_io import UPRIGHT, read_image, read_orientation
+from segtron.errors import UserError
 
 # Columns and rows of the small grey copies that pictures are compared by; neighbours in a row give
 # the bits of dHash (https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html).
 THUMBNAIL = (17, 16)
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Picture:
     is_missing: bool = False
     height: int = 0
     width: int = 0
-    orientation: int = 1
+    orientation: int = UPRIGHT
     num_bytes: int = 0
     thumbnail: np.ndarray | None = None
 
@@ -57,39 +49,11 @@ def look_at(path: Path) -> Picture:
         return Picture(path, error="it does not exist", is_missing=True)
     try:
         pixels = read_image(path, "RGB")
-        orientation = _orientation(path)
+        # Pillow refuses a PNG with much compressed text, whose pixels are read without Pillow.
+        orientation = read_orientation(path)
     except (UserError, OSError, MemoryError) as error:
         return Picture(path, error=str(error), num_bytes=num_bytes)
     height, width = pixels.shape[:2]
     small = cv2.resize(pixels, THUMBNAIL, interpolation=cv2.INTER_AREA)
     thumbnail = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return Picture(path, "", False, height, width, orientation, num_bytes, thumbnail)
-
-
-def _orientation(path: Path) -> int:
-    try:
-        with Image.open(path) as image:
-            # To look for EXIF behind the pixels of a PNG, Pillow decodes them all.
-            has_exif = image.format != "PNG" or "exif" in image.info
-            return image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
-    # Pillow refuses a PNG with much compressed text, whose pixels are read without Pillow.
-    except (SyntaxError, ValueError, EOFError) as error:
-        raise UnreadableFileError(f"Pillow can't read image {path} ({error})") from error
-
-
-def for_all(work: Callable[[Item], Result], items: Sequence[Item], what: str) -> list[Result]:
-    """Do something with many files, several at once, and show how far it is.
-
-    Args:
-        work: takes one; decoding leaves Python to the others, so threads will do.
-        items: all.
-        what: is done, for the progress bar.
-
-    Returns:
-        Results in the order of `items`.
-    """
-    if not items:
-        return []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores or 1) as pool:
-        return list(tqdm(pool.map(work, items), total=len(items), desc=what, delay=2, leave=False))

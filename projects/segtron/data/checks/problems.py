@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from segtron.data.checks.codes import CODES, Severity
+from segtron.wording import printable
 
 # So many of a kind are kept one by one; more are only counted.
 MOST_KEPT = 20_000
@@ -24,13 +25,6 @@ _short.maxlevel = 2
 def shown(value: Any) -> str:
     """A value from a file as messages quote it: short, and printable whatever it is."""
     return _short.repr(value)
-
-
-def printable(text: str) -> str:
-    """A text, such as a path, in which what no terminal should be sent is escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from segtron.data.checks.changes import REMOVED, Change
 from segtron.data.checks.check import Check
 from segtron.data.checks.codes import CODES, Severity
-from segtron.data.checks.problems import Problems, printable
-from segtron.wording import count_of
+from segtron.data.checks.problems import Problems
+from segtron.wording import count_of, printable
 
 # Of each kind, so many are printed one by one.
 MOST_PRINTED = 5

@@ -11,6 +11,7 @@ from pycocotools import mask as mask_util
 
 from segtron.data.checks.instances import Instances, Polygons
 from segtron.data.checks.structure import Images
+from segtron.data.masks import as_rle
 from segtron.data.tangles import is_tangled
 
 # With more at once `pycocotools.mask.area` fails on NumPy 2: on its way it puts their number into a
@@ -169,7 +170,7 @@ def encode(
     if not height or shapes.outlines[row] > _LONGEST_DRAWN:
         return None
     polygons = [corners.ravel().tolist() for corners in corners_of(shapes.polygons, row)]
-    return mask_util.merge(mask_util.frPyObjects(polygons, height, width))
+    return as_rle(polygons, height, width)
 
 
 def corners_of(polygons: Polygons, row: int) -> list[np.ndarray]:

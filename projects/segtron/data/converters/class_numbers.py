@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segtron.errors import UserError
+from segtron.wording import first_few
 
 _VOID = 255
 # Unicode's control characters, and halves of pairs of surrogates, which JSON can hold.
@@ -48,9 +49,10 @@ class ClassNumbers:
         if found is not None:
             return found
         if self._is_complete:
+            classes = first_few([repr(known) for known in self._numbers])
             raise UserError(
-                f"{where} is of the class {name!r}, but the classes are {_short(self._numbers)}; "
-                "correct it, or add it to them"
+                f"{where} is of the class {name!r}, but the classes are {classes}; correct it, or "
+                "add it to them"
             )
         return self._add(name, where)
 
@@ -91,8 +93,3 @@ def check_class_name(name: object, where: str) -> None:
     is_text = isinstance(name, str) and bool(name.strip())
     if not is_text or any(unicodedata.category(c) in _NOT_WRITTEN for c in name):
         raise UserError(f"{where}: {name!r} can't be the name of a class; write a word")
-
-
-def _short(names: Sequence[str] | dict[str, int]) -> str:
-    names = list(names)
-    return ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else "")

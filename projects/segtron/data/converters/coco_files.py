@@ -28,9 +28,10 @@ from segtron.data.converters.labelled_image import (
     Segments,
 )
 from segtron.data.converters.output_folder import new_folder, placed, write_dropped
-from segtron.data.converters.shapes import Segmentation, compressed, run_lengths
+from segtron.data.converters.shapes import Segmentation
 from segtron.data.converters.split import Split, check_split, choose_validation
 from segtron.data.id_map import measure_segments
+from segtron.data.masks import as_rle, with_text
 from segtron.data.panoptic_png import write_panoptic_png
 from segtron.errors import UserError
 
@@ -155,14 +156,14 @@ class _Writer:
             self._add_segments(image.read_segments(), f"{stem}.png")
 
     def _add_object(self, labelled: LabelledObject, image: LabelledImage) -> None:
-        rle = run_lengths(labelled.segmentation, image.height, image.width)
+        rle = as_rle(labelled.segmentation, image.height, image.width)
         area = int(mask_util.area(rle))
         if not area:
             self._dropped.add(labelled.where, "covers no pixel")
             return
         segmentation = labelled.segmentation
         if labelled.is_crowd and isinstance(segmentation, list):
-            segmentation = compressed(rle)  # as COCO has crowds
+            segmentation = with_text(rle)  # as COCO has crowds
         annotation = {
             "id": self._instances.number + 1,
             "image_id": len(self.names),

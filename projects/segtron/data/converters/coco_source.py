@@ -5,7 +5,6 @@ See https://cocodataset.org/#format-data and https://cocodataset.org/#format-res
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from segtron.data.coco import (
     read_coco,
     standard_segmentation,
 )
+from segtron.data.coco_results import RESULTS_FORMAT, check_result, check_scores, name_of_result
 from segtron.data.converters.class_numbers import check_class_name
 from segtron.data.converters.coco_files import IMAGES
 from segtron.data.converters.labelled_image import (
@@ -30,16 +30,14 @@ from segtron.data.converters.labelled_image import (
     Labelling,
     as_attribute,
 )
-from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.pictures import Picture, PictureFolder
-from segtron.data.converters.shapes import NoAreaError, Segmentation, compressed, segmentation_of
+from segtron.data.converters.shapes import NoAreaError, Segmentation, segmentation_of
 from segtron.data.json_file import Fields, check_fields, read_json
+from segtron.data.masks import encode_mask, with_text
 from segtron.errors import UserError
 from segtron.wording import count_of
 
 SCORE = "score"
-_RESULTS = "COCO's result format"
-_RESULT: Fields = {"image_id": (int, str), "category_id": int, "score": (int, float)}
 # What may be missing, one of the two as a rule.
 _PLACE: Fields = {"bbox": list, "segmentation": (list, dict)}
 # What tools/predict.py adds to it.
@@ -108,7 +106,7 @@ def _annotated(src: Path) -> tuple[list[_Image], dict[int, str]]:
     }
     for number, annotation in enumerate(content["annotations"]):
         where = f"{src}: annotations[{number}]"
-        _check_score(annotation, where)
+        check_scores(annotation, where)
         images[annotation["image_id"]].entries.append((where, annotation))
     return list(images.values()), {c["id"]: c["name"] for c in categories_by_id(content)}
 
@@ -122,10 +120,10 @@ def _of_dataset(
     images = {i["id"]: _Image(i["file_name"], sizes[i["id"]], []) for i in content["images"]}
     classes = {c["id"]: c["name"] for c in categories_by_id(content)}
     for number, result in enumerate(results):
-        _check_result(result, f"{src}: [{number}]")
-    check_annotations(results, sizes, classes, lambda i: f"{src}: [{i}]")
+        _check_result(result, name_of_result(src, number))
+    check_annotations(results, sizes, classes, lambda i: name_of_result(src, i))
     for number, result in enumerate(results):
-        images[result["image_id"]].entries.append((f"{src}: [{number}]", result))
+        images[result["image_id"]].entries.append((name_of_result(src, number), result))
     return list(images.values()), classes
 
 
@@ -136,13 +134,13 @@ def _of_names(
     images: dict[str, _Image] = {}
     classes: dict[int, str] = {}
     for number, result in enumerate(results):
-        where = f"{src}: [{number}]"
+        where = name_of_result(src, number)
         _check_result(result, where)
         if not set(_NAMED_RESULT) <= set(result):
             raise UserError(
                 f"{where} names no file and no class; name the data set's JSON with --dataset"
             )
-        check_fields(result, _NAMED_RESULT, where, _RESULTS)
+        check_fields(result, _NAMED_RESULT, where, RESULTS_FORMAT)
         size = _size_of(result["segmentation"], where)
         image = images.setdefault(result["file_name"], _Image(result["file_name"], size, []))
         category = result["category_id"]
@@ -158,18 +156,9 @@ def _of_names(
 
 
 def _check_result(result: Any, where: str) -> None:
-    check_fields(result, _RESULT, where, _RESULTS)
+    check_result(result, where)
     given = {name: types for name, types in _PLACE.items() if name in result}
-    check_fields(result, given, where, _RESULTS)
-    _check_score(result, where)
-
-
-def _check_score(entry: Mapping[str, Any], where: str) -> None:
-    score = entry.get(SCORE)
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    # Not "> max", since nan is neither.
-    if score is not None and not (is_number and abs(score) <= sys.float_info.max):
-        raise UserError(f"{where}: {SCORE!r} is {repr(score)[:40]}; it must be a number")
+    check_fields(result, given, where, RESULTS_FORMAT)
 
 
 def _size_of(segmentation: Mapping[str, Any], where: str) -> tuple[int, int]:
@@ -208,10 +197,10 @@ def _read_image(
 def _segmentation(given: Any, picture: Picture) -> Segmentation:
     standard = standard_segmentation(given)
     if isinstance(standard, dict):
-        standard = compressed(standard)
+        standard = with_text(standard)
         if picture.annotated_size == (picture.height, picture.width):
             return standard
-        return mask_segmentation(picture.orient_mask(mask_util.decode(standard) > 0))
+        return encode_mask(picture.orient_mask(mask_util.decode(standard) > 0))
     if not standard:
         raise NoAreaError("has no mask")
     outlines = [picture.orient(np.reshape(part, (-1, 2)).astype(np.float64)) for part in standard]

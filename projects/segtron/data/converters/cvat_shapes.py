@@ -9,7 +9,6 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from segtron.data.converters.cvat_xml import lengths, whole_number
-from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.pictures import Picture
 from segtron.data.converters.shapes import (
     NoAreaError,
@@ -19,10 +18,9 @@ from segtron.data.converters.shapes import (
     rectangle,
     segmentation_of,
 )
-from segtron.data.image_io import MAX_PIXELS
+from segtron.data.image_io import MAX_PIXELS, UPRIGHT
+from segtron.data.masks import encode_mask
 from segtron.errors import UserError
-
-_UPRIGHT = 1
 
 
 def segmentation_of_shape(shape: Element, picture: Picture, where: str) -> Segmentation:
@@ -112,8 +110,8 @@ def _mask(shape: Element, picture: Picture, where: str) -> Segmentation:
     pixels = pixels[max(-top, 0) : y1, max(-left, 0) : x1]
     if not pixels.any():
         raise NoAreaError("covers no pixel of the image")
-    if picture.orientation == _UPRIGHT:
-        return mask_segmentation(pixels, x0, y0, picture.annotated_size)
+    if picture.orientation == UPRIGHT:
+        return encode_mask(pixels, x0, y0, picture.annotated_size)
     whole = np.zeros(picture.annotated_size, bool)
     whole[y0 : y0 + pixels.shape[0], x0 : x0 + pixels.shape[1]] = pixels
-    return mask_segmentation(picture.orient_mask(whole))
+    return encode_mask(picture.orient_mask(whole))

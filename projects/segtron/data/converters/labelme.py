@@ -28,14 +28,11 @@ from segtron.data.converters.labelled_image import (
     LabelledObject,
     Labelling,
 )
-from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.pictures import (
-    ON_ITS_SIDE,
     Picture,
     PictureFolder,
     files_below,
     fit_picture,
-    orientation_of,
 )
 from segtron.data.converters.shapes import (
     NoAreaError,
@@ -47,8 +44,9 @@ from segtron.data.converters.shapes import (
     segmentation_of,
     union,
 )
-from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS
+from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS, ON_ITS_SIDE, orientation_of
 from segtron.data.json_file import Fields, check_fields, read_json
+from segtron.data.masks import encode_mask
 from segtron.errors import UnreadableFileError, UserError
 from segtron.wording import count_of
 
@@ -295,4 +293,4 @@ def _mask(
     mask[y0 : y0 + inside.shape[0], x0 : x0 + inside.shape[1]] = inside
     if not inside.any():
         raise NoAreaError("covers no pixel of the picture")
-    return mask_segmentation(picture.orient_mask(mask))
+    return encode_mask(picture.orient_mask(mask))

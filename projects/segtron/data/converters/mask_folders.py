@@ -29,9 +29,9 @@ from segtron.data.converters.labelled_image import (
     LabelledObject,
     Labelling,
 )
-from segtron.data.converters.mask_shapes import mask_segmentation
 from segtron.data.converters.paired_folders import group_of
 from segtron.data.converters.pictures import Picture, read_picture
+from segtron.data.masks import encode_mask
 from segtron.data.picture_names import picture_names
 from segtron.errors import UnreadableFileError, UserError
 
@@ -175,7 +175,7 @@ def _read_image(
         if not mask.any():
             dropped.add(str(mask_file), "is empty")
             continue
-        segmentation = mask_segmentation(mask)
+        segmentation = encode_mask(mask)
         objects.append(LabelledObject(folders or class_name, segmentation, str(mask_file)))
     try:
         picture = picture or read_picture(path, name)

@@ -1,4 +1,4 @@
-"""Masks and id maps as COCO's run-length encodings, pixel for pixel."""
+"""Id maps as COCO's run-length encodings, pixel for pixel."""
 
 from __future__ import annotations
 
@@ -7,41 +7,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as mask_util
 
-from segtron.data.converters.shapes import compressed
 from segtron.data.id_map import encode_segments, measure_segments
+from segtron.data.masks import with_text
 
 # No image has so many, but noise does.
 MOST_OBJECTS = 20_000
-
-
-def mask_segmentation(
-    mask: np.ndarray, left: int = 0, top: int = 0, size: tuple[int, int] | None = None
-) -> dict[str, Any]:
-    """The pixels of a mask as a COCO segmentation.
-
-    The cost is that of the mask, however large the image is.
-
-    Args:
-        mask: (h, w) bool.
-        left, top: where it lies in the image.
-        size: of the image, height and width, into which it fits there; default: that of the mask.
-
-    Returns:
-        `{"size": [H, W], "counts": str}`, compressed.
-    """
-    height, width = mask.shape if size is None else size
-    # Column by column, as COCO counts pixels; a row here is a whole column of the image.
-    columns = np.zeros((mask.shape[1], height), bool)
-    columns[:, top : top + mask.shape[0]] = mask.T
-    pixels = columns.ravel()
-    changes = np.flatnonzero(np.diff(pixels, prepend=False, append=False)) + left * height
-    counts = np.diff(changes, prepend=0, append=height * width)
-    if counts[-1] == 0:  # pycocotools leaves an empty last gap out, too
-        counts = counts[:-1]
-    rle = {"size": [height, width], "counts": counts.tolist()}
-    return compressed(mask_util.frPyObjects(rle, height, width))
 
 
 def id_segmentations(
@@ -58,7 +29,7 @@ def id_segmentations(
         (id, `{"size": [H, W], "counts": str}`) of each object, by ascending id.
     """
     segments = encode_segments(ids, lambda found: ~np.isin(found, list(background)))
-    return [(segment.id, compressed(segment.rle)) for segment in segments]
+    return [(segment.id, with_text(segment.rle)) for segment in segments]
 
 
 def count_ids(ids: np.ndarray) -> int:

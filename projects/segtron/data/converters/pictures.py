@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from segtron.data.coco import path_below
 from segtron.data.converters.labelled_image import Dropped
-from segtron.data.image_io import MAX_PIXELS, read_image_size
+from segtron.data.image_io import (
+    MAX_PIXELS,
+    ON_ITS_SIDE,
+    UPRIGHT,
+    read_image_size,
+    read_orientation,
+)
 from segtron.data.picture_names import picture_names
 from segtron.errors import UnreadableFileError, UserError
-
-_UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is shown
-# EXIF's orientations by which height and width change places.
-ON_ITS_SIDE = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Picture:
     name: str
     height: int
     width: int
-    orientation: int = _UPRIGHT
+    orientation: int = UPRIGHT
 
     def orient(self, points: np.ndarray) -> np.ndarray:
         """Coordinates on the picture as it is shown.
@@ -72,7 +73,7 @@ class Picture:
     @property
     def annotated_size(self) -> tuple[int, int]:
         """Height and width of the picture as it was annotated."""
-        on_its_side = self.orientation != _UPRIGHT
+        on_its_side = self.orientation != UPRIGHT
         return (self.width, self.height) if on_its_side else (self.height, self.width)
 
 
@@ -193,7 +194,7 @@ def read_picture(path: Path, name: str, size: tuple[int, int] | None = None) -> 
     Raises:
         UnreadableFileError: the file is missing, no picture or too large, or contradicts the size.
     """
-    return fit_picture(path, name, read_image_size(path), size, lambda: _orientation(path))
+    return fit_picture(path, name, read_image_size(path), size, lambda: read_orientation(path))
 
 
 def fit_picture(
@@ -228,17 +229,6 @@ def fit_picture(
         f"image {path} has {width} x {height} pixels, but was annotated with "
         f"{size[1]} x {size[0]}; restore the picture that was annotated"
     )
-
-
-def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of a picture that is open, 1 to 8."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation)
-    return orientation if orientation in range(1, 9) else _UPRIGHT
-
-
-def _orientation(path: Path) -> int:
-    with Image.open(path) as image:
-        return orientation_of(image)
 
 
 def one_spelling(name: str) -> str:

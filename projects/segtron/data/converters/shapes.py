@@ -15,6 +15,7 @@ import shapely
 from pycocotools import mask as mask_util
 
 from segtron.data.coco import FARTHEST
+from segtron.data.masks import as_rle, with_text
 from segtron.data.tangles import is_tangled
 from segtron.errors import UserError
 
@@ -132,7 +133,7 @@ def segmentation_of(outlines: Sequence[np.ndarray], height: int, width: int) -> 
     if not any(part.holes for part in parts):
         return [part.corners.ravel().tolist() for part in parts]
     masks = [_with_holes(part, height, width) for part in parts]
-    return compressed(mask_util.merge(masks))
+    return with_text(mask_util.merge(masks))
 
 
 def union(segmentations: Sequence[Segmentation], height: int, width: int) -> Segmentation:
@@ -144,22 +145,7 @@ def union(segmentations: Sequence[Segmentation], height: int, width: int) -> Seg
     """
     if all(isinstance(part, list) for part in segmentations):
         return [polygon for part in segmentations for polygon in part]
-    return compressed(mask_util.merge([run_lengths(part, height, width) for part in segmentations]))
-
-
-def run_lengths(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
-    """A segmentation as pycocotools' compressed RLE, whose counts are bytes or text."""
-    if isinstance(segmentation, dict):
-        return segmentation
-    return mask_util.merge(mask_util.frPyObjects(segmentation, height, width))
-
-
-def compressed(rle: dict[str, Any]) -> dict[str, Any]:
-    """A compressed RLE as JSON holds it: its counts are text, of which pycocotools makes bytes."""
-    height, width = rle["size"]
-    counts = rle["counts"]
-    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
-    return {"size": [int(height), int(width)], "counts": text}
+    return with_text(mask_util.merge([as_rle(part, height, width) for part in segmentations]))
 
 
 class _Part(NamedTuple):

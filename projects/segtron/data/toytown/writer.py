@@ -21,6 +21,7 @@ from tqdm import tqdm
 from segtron.data.toytown.scene import Scene, make_scene
 from segtron.errors import UserError
 from segtron.files import refuse_full_folder
+from segtron.machine import num_usable_cores
 
 CITIES = {
     "train": ("klotzheim", "mohnberg", "seltersbruck", "tannwinkel"),
@@ -155,7 +156,7 @@ def _write_scenes(
     workers: int | None,
     progress: bool,
 ) -> None:
-    workers = workers or min(_cores(), 1 + len(jobs) // 8)
+    workers = workers or min(num_usable_cores(), 1 + len(jobs) // 8)
     arguments = [(str(root), split, index, size, seed) for split, index in jobs]
     bar = tqdm(total=len(jobs), desc="toytown", unit="image", disable=not progress)
     with bar:
@@ -172,12 +173,6 @@ def _write_scenes(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _process_context() -> BaseContext:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from segtron.data.checks.checked_set import CheckedSet, Objects
-from segtron.data.checks.problems import printable
 from segtron.evaluation.coco_protocol import SIZES
+from segtron.wording import printable
 
 # Sides of histograms' bars: areas and aspect ratios double from one to the next, areas from 1 to
 # 2**26 pixels.

@@ -9,8 +9,8 @@ import numpy as np
 import pycocotools.mask as mask_util
 from matplotlib.path import Path as Outline
 
+from segtron.data.masks import as_rle
 from segtron.evaluation.image_quality import InstanceMatch
-from segtron.evaluation.masks import as_rle
 from segtron.visualization.colors import IGNORED_COLOR
 from segtron.visualization.fates import FATES, NOT_SCORED
 from segtron.visualization.outlines import mask_outline

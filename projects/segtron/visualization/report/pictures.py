@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from tqdm import tqdm
 
+from segtron.data.each_item import for_each
 from segtron.errors import UnreadableFileError
 from segtron.visualization.colors import Color
 from segtron.visualization.layout import shrink
@@ -49,14 +47,8 @@ def write_images(
             return error
         return _write_image(layers, folder, f"{number:06d}")
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:
-        yield from tqdm(
-            pool.map(write, range(len(layers_of))),
-            total=len(layers_of),
-            unit=" images",
-            desc=f"report {folder.name}",
-        )
+    numbers = range(len(layers_of))
+    yield from for_each(write, numbers, unit=" images", desc=f"report {folder.name}")
 
 
 def _write_image(layers: ImageLayers, folder: Path, stem: str) -> dict[str, Any]:

@@ -5,21 +5,19 @@ import time
 
 import pytest
 
+from segtron.data.each_item import for_each
 from segtron.errors import UserError
-from segtron.evaluation.each_image import for_each_image
 
 
 @pytest.mark.parametrize("workers", [None, 1, 3])
-def test_results_come_in_the_order_of_the_images(workers):
-    assert list(for_each_image(lambda n: n * n, range(20), workers=workers)) == [
-        n * n for n in range(20)
-    ]
-    assert list(for_each_image(str, [], workers=workers)) == []
+def test_results_come_in_the_order_of_the_items(workers):
+    assert list(for_each(lambda n: n * n, range(20), workers=workers)) == [n * n for n in range(20)]
+    assert list(for_each(str, [], workers=workers)) == []
 
 
 def test_several_at_once():
     barrier = threading.Barrier(3, timeout=20)
-    list(for_each_image(lambda _: barrier.wait(), range(3), workers=3))
+    list(for_each(lambda _: barrier.wait(), range(3), workers=3))
 
 
 def test_the_first_error_ends_all():
@@ -32,5 +30,5 @@ def test_the_first_error_ends_all():
             raise UserError("three")
 
     with pytest.raises(UserError, match="three"):
-        list(for_each_image(work, range(1000), workers=1))
+        list(for_each(work, range(1000), workers=1))
     assert len(seen) < 1000

@@ -4,7 +4,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 import pytest
 
-from segtron.evaluation.masks import bounding_slices, encode_mask
+from segtron.data.masks import as_rle, bounding_slices, encode_mask, with_text
 
 
 def masks():
@@ -40,6 +40,24 @@ def test_encoding_equals_pycocotools(mask):
         "counts": expected["counts"].decode("ascii"),
     }
     np.testing.assert_array_equal(mask_util.decode(encoded), mask)
+
+
+@pytest.mark.parametrize("mask", list(masks()))
+@pytest.mark.parametrize(("left", "top"), [(0, 0), (2, 5), (8, 7)])
+def test_a_mask_in_a_part_of_an_image(mask, left, top):
+    whole = np.zeros((20, 20), bool)
+    whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    assert encode_mask(mask, left, top, (20, 20)) == encode_mask(whole)
+
+
+def test_a_segmentation_in_any_form():
+    mask = np.zeros((6, 8), bool)
+    mask[1:4, 2:5] = mask[4:6, 6:8] = True
+    compressed = encode_mask(mask)
+    polygons = [[2, 1, 5, 1, 5, 4, 2, 4], [6, 4, 8, 4, 8, 6, 6, 6]]
+    runs = {"size": [6, 8], "counts": [13, 3, 3, 3, 3, 3, 12, 2, 4, 2]}
+    for form in (polygons, runs, compressed):
+        assert with_text(as_rle(form, 6, 8)) == compressed
 
 
 def test_bounding_slices():
