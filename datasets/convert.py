@@ -19,6 +19,7 @@ from segtron.data.converters.labelme_files import write_labelme
 from segtron.data.converters.split import Split
 from segtron.data.converters.summary import summarise, summarise_way_back
 from segtron.errors import UserError
+from segtron.parts import load_parts
 
 # The commands of the way back, the tool and the function of each.
 WAYS_BACK = {"to-labelme": ("LabelMe", write_labelme), "to-cvat": ("CVAT", write_cvat)}
@@ -27,7 +28,14 @@ EXAMPLE = "Example:\n  python datasets/convert.py "
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
+    # They may register formats, which are commands below. Taken out first, so that --parts can stand
+    # anywhere.
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    command_line.add_parts(own)
+    given, others = own.parse_known_args(argv)
+    load_parts(given.parts)
     parser = argparse.ArgumentParser(
+        parents=[own],
         description=__doc__,
         epilog=f"{EXAMPLE}{FORMATS['labelme'].example}\n\n"
         "python datasets/convert.py FORMAT --help tells more of a format.",
@@ -50,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         _add_options(command, format)
     for name, (tool, _) in WAYS_BACK.items():
         _add_way_back(commands, name, tool)
-    return parser.parse_args(argv)
+    return parser.parse_args(others)
 
 
 def _add_way_back(commands: argparse._SubParsersAction, name: str, tool: str) -> None:

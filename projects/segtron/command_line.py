@@ -52,8 +52,8 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file to import first, with data sets, heads, metrics, sinks of your own "
-        "(docs/extending.md); it may be given several times",
+        help="a Python file to import first, with data sets, heads, metrics, augmentations, sinks, "
+        "formats to convert of your own (docs/extending.md); it may be given several times",
     )
 
 
