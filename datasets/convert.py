@@ -28,8 +28,7 @@ EXAMPLE = "Example:\n  python datasets/convert.py "
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    # They may register formats, which are commands below. Taken out first, so that --parts can stand
-    # anywhere.
+    # Parts may register formats, which are commands below; and --parts may stand anywhere.
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     command_line.add_parts(own)
     given, others = own.parse_known_args(argv)
