@@ -322,16 +322,6 @@ def test_explaining_nothing():
 # State --------------------------------------------------------------------------------------------
 
 
-def test_single_images_can_be_ranked():
-    metric = metric_of(noisy())
-    assert metric.image_ids == list(range(6))
-    for number, scene in enumerate(noisy()):
-        np.testing.assert_equal(
-            metric.compute_image(number).as_json(), metric_of([scene]).compute().as_json()
-        )
-    assert len({metric.compute_image(number).overall["PQ"] for number in range(6)}) == 6
-
-
 def test_sharding_and_order_change_no_bit():
     case = noisy() + crowds()
     whole = metric_of(case)

@@ -134,17 +134,6 @@ def test_hand_computed():
     ]
 
 
-def test_single_images_can_be_ranked():
-    case = noisy()
-    metric = metric_of(case)
-    assert metric.image_ids == [0, 1, 2, 3]
-    for number, pair in enumerate(case):
-        assert str(metric.compute_image(number)) == str(metric_of([pair]).compute())
-    assert len({metric.compute_image(number).overall["mIoU"] for number in range(4)}) == 4
-    with pytest.raises(KeyError):
-        metric.compute_image(4)
-
-
 def test_sharding_and_order_change_no_bit():
     case = noisy() + without_ground_truth_of_one_class()
     whole = metric_of(case)
