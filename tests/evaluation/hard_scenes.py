@@ -9,8 +9,8 @@ import numpy as np
 import pycocotools.mask as mask_util
 from cityscapesscripts.helpers.labels import id2label
 
-from segtron.evaluation import Category
 from segtron.evaluation.cityscapes_instance import CLASSES
+from segtron.evaluation.panoptic_quality import Category
 
 from . import panoptic_scenes
 from .scenes import (

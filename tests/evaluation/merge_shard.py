@@ -17,7 +17,8 @@ from scenes import labels_of, random_labelled_scene, random_scene
 
 from segtron.data.catalog import SEM_SEG_METADATA
 from segtron.data.cityscapes import LABEL_IDS
-from segtron.evaluation import CityscapesInstanceMetric, CityscapesSemSegEvaluator
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceMetric
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
 from segtron.evaluation.gather import merge_over_processes
 
 SHARDS = ([0, 1, 2], [3, 4, 0])  # image 0 pads the second

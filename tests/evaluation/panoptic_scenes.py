@@ -11,7 +11,8 @@ import numpy as np
 from cityscapesscripts.evaluation import evalPanopticSemanticLabeling as official
 
 from segtron.data.panoptic_png import write_panoptic_png
-from segtron.evaluation import Category, PanopticScores
+from segtron.evaluation.panoptic_quality import Category
+from segtron.evaluation.scores import PanopticScores
 
 HEIGHT, WIDTH = 60, 90
 CATEGORIES = [

@@ -7,7 +7,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from segtron.errors import UserError
-from segtron.evaluation import Category
 from segtron.evaluation.model_output import (
     dataset_segments,
     decode_segments,
@@ -20,6 +19,7 @@ from segtron.evaluation.model_output import (
     stuff_class_values,
     thing_category_ids,
 )
+from segtron.evaluation.panoptic_quality import Category
 
 
 @pytest.fixture

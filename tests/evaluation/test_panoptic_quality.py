@@ -7,8 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from segtron.evaluation import Category, PanopticQualityMetric, explain_match, match_segments
-from segtron.evaluation.panoptic_quality import Outcome, SegmentError
+from segtron.evaluation.panoptic_quality import (
+    Category,
+    Outcome,
+    PanopticQualityMetric,
+    SegmentError,
+    explain_match,
+    match_segments,
+)
 from segtron.evaluation.scores import PanopticColumn
 
 from .panoptic_scenes import (

@@ -16,8 +16,8 @@ from detectron2.utils import comm
 
 from segtron.data.sem_seg import IdEncoding
 from segtron.errors import UserError
-from segtron.evaluation import SemSegEvaluator, SemSegMetric
 from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
+from segtron.evaluation.sem_seg import SemSegEvaluator, SemSegMetric
 
 NAMES = ["sky", "ground", "tree", "animal"]
 Case = list[tuple[np.ndarray, np.ndarray]]  # ground truth with 255, and prediction, of each image
