@@ -88,14 +88,14 @@ def _add_way_back(commands: argparse._SubParsersAction, name: str, tool: str) ->
     )
     command.add_argument(
         "--min-score",
-        type=command_line.fraction,
+        type=command_line.number_between(0, 1),
         default=0.0,
         metavar="SCORE",
         help="leave out predictions below it (default: %(default)s)",
     )
     command.add_argument(
         "--tolerance",
-        type=_length,
+        type=command_line.number_between(0, 100),
         default=0.0,
         metavar="PX",
         help="by how many pixels polygons may leave the masks that they are traced from, for fewer "
@@ -104,13 +104,6 @@ def _add_way_back(commands: argparse._SubParsersAction, name: str, tool: str) ->
     command.add_argument(
         "--link", action="store_true", help="make links to the pictures instead of copies"
     )
-
-
-def _length(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100 pixels")
-    return value
 
 
 def _add_options(parser: argparse.ArgumentParser, format: Format) -> None:
@@ -134,7 +127,7 @@ def _add_options(parser: argparse.ArgumentParser, format: Format) -> None:
     part = split.add_mutually_exclusive_group()
     part.add_argument(
         "--val-share",
-        type=command_line.fraction,
+        type=command_line.number_between(0, 1),
         metavar="SHARE",
         help="write train.json and val.json, too, which gets this share of the images",
     )

@@ -57,12 +57,16 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fraction(text: str) -> float:
-    """An option's value from 0 to 1, for argparse's `type`."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Reads an option's number, `low` and `high` included; for argparse's `type`."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low:g} and {high:g}")
+        return value
+
+    return number
 
 
 def positive_int(text: str) -> int:
