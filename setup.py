@@ -1,13 +1,15 @@
 """Packaging of Segtron: every package below projects/, installed by `pip install -e .`.
 
 What is asked for here suits an environment that has torch and Detectron2 already, and leaves both
-as they are. The exact versions that `make setup` installs are in requirements/.
+as they are. The exact versions that `make setup` installs are in requirements/, from which those of
+the extras are taken.
 """
 
 from __future__ import annotations
 
 import sysconfig
 from importlib.machinery import PathFinder
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -48,6 +50,13 @@ def opencv_requirement() -> list[str]:
     return [] if PathFinder.find_spec("cv2", folders) else ["opencv-python-headless>=4.10"]
 
 
+def pinned(*names: str) -> list[str]:
+    """What users may install besides, in the versions that the tests run with."""
+    file = Path(__file__).with_name("requirements") / "development.txt"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.partition("==")[0] in names]
+
+
 setup(
     name="segtron",
     version="0.1.0",
@@ -55,8 +64,13 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     python_requires=">=3.11",
-    packages=find_packages("projects"),
+    # The benchmark compares by files of the repository, and is run there (tools/benchmark.py).
+    packages=find_packages("projects", exclude=["segtron.benchmarks", "segtron.benchmarks.*"]),
     package_dir={"": "projects"},
     package_data={"segtron.visualization": ["templates/**/*.html"]},
     install_requires=INSTALL_REQUIRES + opencv_requirement(),
+    extras_require={
+        "albumentations": pinned("albumentations"),
+        "export": pinned("onnx", "onnxruntime", "onnxscript"),
+    },
 )

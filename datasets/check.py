@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from pathlib import Path
 
 from segtron import command_line
-from segtron.data.checks.changes import Change
-from segtron.data.checks.check import Check, check
+from segtron.data.checks.check import check
 from segtron.data.checks.coco_file import CocoFile
 from segtron.data.checks.codes import Severity
-from segtron.data.checks.mend import mend, write_mended
+from segtron.data.checks.mend import mend_and_check
 from segtron.data.checks.report import as_json, as_text, changes_as_json, mended_text
 from segtron.data.checks.sources import sets_of_config, sets_of_paths
 from segtron.errors import UserError
@@ -116,7 +114,11 @@ def main() -> int:
     print(as_text(found, args.show))
     content = as_json(found)
     if args.fix is not None:
-        found, changes = _fix(sets[0], found, args)
+        found, changes = mend_and_check(
+            sets[0], found.pictures, args.fix, with_pixels=not args.skip_images
+        )
+        print(f"\n{mended_text(args.fix, changes, args.show)}\n")
+        print(as_text(found, args.show))
         content["changes"] = changes_as_json(changes)
     if args.json is not None:
         write_json(args.json, content, indent=1)
@@ -126,22 +128,6 @@ def main() -> int:
         args.strict and found.problems.count(Severity.WARNING)
     )
     return FOUND_EXIT_CODE if is_bad else 0
-
-
-def _fix(source: CocoFile, found: Check, args: argparse.Namespace) -> tuple[Check, list[Change]]:
-    """Write the mended file, and check that; also gives what is different in it."""
-    mended = mend(source, found.pictures)
-    write_mended(args.fix, mended)
-    again = dataclasses.replace(
-        source,
-        json_file=args.fix,
-        image_dir=mended.image_dir,
-        panoptic_dir=source.png_dir,
-    )
-    checked = check([again], with_pixels=not args.skip_images)
-    print(f"\n{mended_text(args.fix, mended.changes, args.show)}\n")
-    print(as_text(checked, args.show))
-    return checked, mended.changes
 
 
 if __name__ == "__main__":

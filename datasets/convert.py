@@ -19,6 +19,7 @@ from segtron.data.converters.labelme_files import write_labelme
 from segtron.data.converters.split import Split
 from segtron.data.converters.summary import summarise, summarise_way_back
 from segtron.errors import UserError
+from segtron.parts import load_parts
 
 # The commands of the way back, the tool and the function of each.
 WAYS_BACK = {"to-labelme": ("LabelMe", write_labelme), "to-cvat": ("CVAT", write_cvat)}
@@ -27,7 +28,13 @@ EXAMPLE = "Example:\n  python datasets/convert.py "
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
+    # Parts may register formats, which are commands below; and --parts may stand anywhere.
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    command_line.add_parts(own)
+    given, others = own.parse_known_args(argv)
+    load_parts(given.parts)
     parser = argparse.ArgumentParser(
+        parents=[own],
         description=__doc__,
         epilog=f"{EXAMPLE}{FORMATS['labelme'].example}\n\n"
         "python datasets/convert.py FORMAT --help tells more of a format.",
@@ -50,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         _add_options(command, format)
     for name, (tool, _) in WAYS_BACK.items():
         _add_way_back(commands, name, tool)
-    return parser.parse_args(argv)
+    return parser.parse_args(others)
 
 
 def _add_way_back(commands: argparse._SubParsersAction, name: str, tool: str) -> None:
@@ -81,14 +88,14 @@ def _add_way_back(commands: argparse._SubParsersAction, name: str, tool: str) ->
     )
     command.add_argument(
         "--min-score",
-        type=command_line.fraction,
+        type=command_line.number_between(0, 1),
         default=0.0,
         metavar="SCORE",
         help="leave out predictions below it (default: %(default)s)",
     )
     command.add_argument(
         "--tolerance",
-        type=_length,
+        type=command_line.number_between(0, 100),
         default=0.0,
         metavar="PX",
         help="by how many pixels polygons may leave the masks that they are traced from, for fewer "
@@ -97,13 +104,6 @@ def _add_way_back(commands: argparse._SubParsersAction, name: str, tool: str) ->
     command.add_argument(
         "--link", action="store_true", help="make links to the pictures instead of copies"
     )
-
-
-def _length(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 100 pixels")
-    return value
 
 
 def _add_options(parser: argparse.ArgumentParser, format: Format) -> None:
@@ -127,7 +127,7 @@ def _add_options(parser: argparse.ArgumentParser, format: Format) -> None:
     part = split.add_mutually_exclusive_group()
     part.add_argument(
         "--val-share",
-        type=command_line.fraction,
+        type=command_line.number_between(0, 1),
         metavar="SHARE",
         help="write train.json and val.json, too, which gets this share of the images",
     )

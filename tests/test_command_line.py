@@ -1,5 +1,6 @@
 """What all command lines share; that tools end as it says is tested with the tools."""
 
+import argparse
 import subprocess
 import sys
 import warnings
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from segtron.command_line import run, split_at_key
+from segtron.command_line import number_between, run, split_at_key
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -64,3 +65,19 @@ def test_help_comes_without_warnings(tool: str) -> None:
     command = [sys.executable, str(TOOLS / tool), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_numbers_have_two_limits(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=number_between(0.05, 20))
+    for text in ("0.05", "1", "20"):
+        assert parser.parse_args(["--scale", text]).scale == float(text)
+    for text, said in {
+        "0.0499": "0.0499 is not between 0.05 and 20",
+        "20.1": "20.1 is not between 0.05 and 20",
+        "nan": "nan is not between 0.05 and 20",
+        "wide": "invalid number value: 'wide'",
+    }.items():
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args(["--scale", text])
+        assert said in capsys.readouterr().err

@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--score-threshold",
-        type=command_line.fraction,
+        type=command_line.number_between(0, 1),
         metavar="T",
         help="lowest score of an instance, 0 to 1 (default: TEST.DRAW_SCORE_THRESH for overlays "
         "and videos, all that the model gives for other files); panoptic segments stay as the "
@@ -113,7 +113,7 @@ def _add_tile_options(parser: argparse.ArgumentParser) -> None:
     )
     tiles.add_argument(
         "--tile-scale",
-        type=_scale,
+        type=command_line.number_between(0.05, 20),
         default=1.0,
         metavar="S",
         help="by what the model sees tiles enlarged, as it saw images in training: "
@@ -144,7 +144,7 @@ def _add_video_options(parser: argparse.ArgumentParser) -> None:
     )
     videos.add_argument(
         "--frame-rate",
-        type=_rate,
+        type=command_line.number_between(0.1, 240),
         default=25.0,
         metavar="R",
         help="images a second, where --save video makes a video of images (default: %(default)g)",
@@ -165,20 +165,6 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
-    return value
-
-
-def _scale(text: str) -> float:
-    value = float(text)
-    if not 0.05 <= value <= 20:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 20")
-    return value
-
-
-def _rate(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 240:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 240")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from segtron import command_line
 from segtron.engine import launch, run_job
@@ -50,8 +51,8 @@ def main() -> None:
     """Launch the job that the command line describes."""
     args = parse_args()
     launch(
-        run_job,
-        (args.config_file, args.opts, args.resume, args.eval_only, args.parts),
+        partial(run_job, resume=args.resume, eval_only=args.eval_only, parts=args.parts),
+        (args.config_file, args.opts),
         num_processes=args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,

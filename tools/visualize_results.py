@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--score-threshold",
-        type=command_line.fraction,
+        type=command_line.number_between(0, 1),
         metavar="T",
         help="lowest score of an instance that counts (default: TEST.DRAW_SCORE_THRESH)",
     )

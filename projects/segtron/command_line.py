@@ -52,17 +52,21 @@ def add_parts(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a Python file to import first, with data sets, heads, metrics, sinks of your own "
-        "(docs/extending.md); it may be given several times",
+        help="a Python file to import first, with data sets, heads, metrics, augmentations, sinks, "
+        "formats to convert of your own (docs/extending.md); it may be given several times",
     )
 
 
-def fraction(text: str) -> float:
-    """An option's value from 0 to 1, for argparse's `type`."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Reads an option's number, `low` and `high` included; for argparse's `type`."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low:g} and {high:g}")
+        return value
+
+    return number
 
 
 def positive_int(text: str) -> int:

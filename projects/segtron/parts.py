@@ -11,7 +11,8 @@ from segtron.errors import UserError
 
 
 def load_parts(files: Iterable[Path]) -> None:
-    """Import Python files, which enter data sets, heads, metrics, sinks in registries.
+    """Import Python files, which enter data sets, heads, metrics, augmentations, sinks or formats
+    to convert in registries.
 
     They are programs of the user: they can do whatever programs can. Each is imported once, under
     its own name, and finds what lies beside it.

@@ -20,9 +20,9 @@ from segtron.benchmarks.frames import PANOPTIC_SET, Frames
 from segtron.benchmarks.official import OfficialScorers, prepare_official_scorers
 from segtron.benchmarks.ways import in_memory
 from segtron.errors import UserError
-from segtron.evaluation import PanopticEvaluator
 from segtron.evaluation.coco_ground_truth import load_coco_ground_truth
 from segtron.evaluation.error_types import ERROR_TYPES
+from segtron.evaluation.panoptic import PanopticEvaluator
 from segtron.files import write_json
 
 

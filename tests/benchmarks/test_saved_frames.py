@@ -8,11 +8,9 @@ import pytest
 from segtron.benchmarks.frames import INSTANCE_SET, PANOPTIC_SET, SEM_SEG_SET, Frames
 from segtron.benchmarks.saved_frames import SavedFrames
 from segtron.benchmarks.ways import in_memory
-from segtron.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
-    PanopticEvaluator,
-)
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
+from segtron.evaluation.panoptic import PanopticEvaluator
 
 
 @pytest.fixture(scope="module")

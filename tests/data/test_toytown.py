@@ -286,4 +286,4 @@ def test_command_line_refuses_a_folder_in_use(tmp_path):
 def test_command_line_help_has_an_example(capsys):
     with pytest.raises(SystemExit, match="0"):
         load_command().main(["--help"])
-    assert "example: python datasets/make_toytown.py" in capsys.readouterr().out
+    assert "Example:\n  python datasets/make_toytown.py" in capsys.readouterr().out

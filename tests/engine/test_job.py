@@ -41,7 +41,9 @@ def test_no_pretrained_weights_are_fetched_for_a_trained_model(
 
     monkeypatch.setattr(Trainer, "build_model", staticmethod(build))
     for resume, eval_only in ((False, False), (True, False), (False, True)):
-        run_job(str(tiny_run / "config.yaml"), options(tmp_path), resume, eval_only)
+        run_job(
+            str(tiny_run / "config.yaml"), options(tmp_path), resume=resume, eval_only=eval_only
+        )
     assert seen == ["", *2 * [str(tmp_path / "model_final.pth")]]
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["MODEL"]["WEIGHTS"] == ""
 

@@ -9,7 +9,7 @@ import numpy as np
 import pycocotools.mask as mask_util
 from cityscapesscripts.helpers.labels import id2label
 
-from segtron.evaluation import Category
+from segtron.data.category_ids import Category
 from segtron.evaluation.cityscapes_instance import CLASSES
 
 from . import panoptic_scenes

@@ -19,7 +19,8 @@ from tests.process_end import leave_together
 
 from segtron.data.catalog import SEM_SEG_METADATA
 from segtron.data.cityscapes import LABEL_IDS
-from segtron.evaluation import CityscapesInstanceMetric, CityscapesSemSegEvaluator
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceMetric
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
 from segtron.evaluation.gather import merge_over_processes
 
 SHARDS = ([0, 1, 2], [3, 4, 0])  # image 0 pads the second

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from cityscapesscripts.evaluation import evalPanopticSemanticLabeling as official
 
+from segtron.data.category_ids import Category
 from segtron.data.panoptic_png import write_panoptic_png
-from segtron.evaluation import Category, PanopticScores
+from segtron.evaluation.scores import PanopticScores
 
 HEIGHT, WIDTH = 60, 90
 CATEGORIES = [

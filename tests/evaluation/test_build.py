@@ -18,15 +18,12 @@ from segtron.data.image_io import read_ids
 from segtron.data.sem_seg import read_sem_seg
 from segtron.data.toytown import make_toytown
 from segtron.errors import UserError
-from segtron.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
-    CocoInstanceEvaluator,
-    PanopticEvaluator,
-    SemSegEvaluator,
-    build_evaluators,
-)
-from segtron.evaluation.build import OUTPUTS
+from segtron.evaluation.build import OUTPUTS, build_evaluators
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
+from segtron.evaluation.coco_evaluator import CocoInstanceEvaluator
+from segtron.evaluation.panoptic import PanopticEvaluator
+from segtron.evaluation.sem_seg import SemSegEvaluator
 
 
 @pytest.fixture

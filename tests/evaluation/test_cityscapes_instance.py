@@ -15,8 +15,11 @@ from detectron2.structures import Boxes, Instances
 
 from segtron.data.cityscapes import THING_ID_TO_CONTIGUOUS, THING_LABELS
 from segtron.errors import UserError
-from segtron.evaluation import CityscapesInstanceEvaluator, CityscapesInstanceMetric
-from segtron.evaluation.cityscapes_instance import CLASSES
+from segtron.evaluation.cityscapes_instance import (
+    CLASSES,
+    CityscapesInstanceEvaluator,
+    CityscapesInstanceMetric,
+)
 
 from .hard_scenes import no_predictions
 from .reference import cityscapes_boundary_aps

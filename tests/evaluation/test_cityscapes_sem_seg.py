@@ -17,13 +17,13 @@ from segtron.data.cityscapes import SEM_SEG_ID_TO_CONTIGUOUS, SEM_SEG_LABELS, lo
 from segtron.data.sem_seg import read_sem_seg
 from segtron.data.toytown import make_toytown
 from segtron.errors import UserError
-from segtron.evaluation import (
+from segtron.evaluation import score_cityscapes_semantics
+from segtron.evaluation.cityscapes_sem_seg import (
+    AVERAGE_SIZES,
     CityscapesSemSegEvaluator,
     CityscapesSemSegMetric,
-    SemSegMetric,
-    score_cityscapes_semantics,
 )
-from segtron.evaluation.cityscapes_sem_seg import AVERAGE_SIZES
+from segtron.evaluation.sem_seg import SemSegMetric
 
 from .record_official_sem_seg import RECORD, fixed_case, write_case
 from .scenes import (

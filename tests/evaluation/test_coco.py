@@ -17,8 +17,13 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from segtron.errors import UserError
-from segtron.evaluation import CocoInstanceEvaluator, CocoInstanceMetric
-from segtron.evaluation.coco_evaluator import ERROR_TYPES_FILES, PRECISION_RECALL_FILES, SIZES_FILES
+from segtron.evaluation.coco import CocoInstanceMetric
+from segtron.evaluation.coco_evaluator import (
+    ERROR_TYPES_FILES,
+    PRECISION_RECALL_FILES,
+    SIZES_FILES,
+    CocoInstanceEvaluator,
+)
 from segtron.evaluation.error_types import ErrorScores
 from segtron.evaluation.score_files import read_scores
 from segtron.visualization.score_pictures import draw_scores

@@ -6,8 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from segtron.evaluation import joint_histogram
-from segtron.evaluation.confusion import save_confusion_matrix
+from segtron.evaluation.confusion import joint_histogram, save_confusion_matrix
 
 from .scenes import random_labelled_scene
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from segtron.evaluation import CocoInstanceMetric
+from segtron.evaluation.coco import CocoInstanceMetric
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth
 from segtron.evaluation.error_types import ERROR_TYPES, ErrorScores, find_errors, score_error_types
 from segtron.evaluation.instance_matching import match_instances

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segtron.data.catalog import SEM_SEG_METADATA
-from segtron.evaluation import CityscapesInstanceMetric, CityscapesSemSegMetric
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceMetric
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegMetric
 from segtron.evaluation.gather import merge_over_processes
 
 from .scenes import ROAD, random_labelled_scene, random_scene

@@ -20,12 +20,6 @@ from pycocotools.cocoeval import COCOeval
 from segtron.data.cityscapes import SEM_SEG_LABELS
 from segtron.errors import UserError
 from segtron.evaluation import (
-    CityscapesInstanceMetric,
-    CityscapesSemSegMetric,
-    CocoInstanceMetric,
-    PanopticQualityMetric,
-    SemSegMetric,
-    match_segments,
     score_cityscapes_instances,
     score_cityscapes_semantics,
     score_coco_results,
@@ -33,7 +27,12 @@ from segtron.evaluation import (
 )
 from segtron.evaluation.boundary_ap import compute_boundary_ap
 from segtron.evaluation.boundary_sem_seg import SemSegBoundaryMetric
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceMetric
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegMetric
+from segtron.evaluation.coco import CocoInstanceMetric
 from segtron.evaluation.coco_ground_truth import CocoGroundTruth, completed_ground_truth
+from segtron.evaluation.panoptic_quality import PanopticQualityMetric, match_segments
+from segtron.evaluation.sem_seg import SemSegMetric
 
 from .hard_scenes import (
     CASES,

@@ -9,8 +9,13 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.catalog import Metadata
 
 from segtron.errors import UserError
-from segtron.evaluation import LabelFiles, label_file, label_values, write_labels
-from segtron.evaluation.label_files import check_pngs_of_images
+from segtron.evaluation.label_files import (
+    LabelFiles,
+    check_pngs_of_images,
+    label_file,
+    label_values,
+    write_labels,
+)
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,10 @@ from segtron.data.panoptic_png import read_panoptic_png
 from segtron.data.register import register_datasets
 from segtron.data.toytown import make_toytown
 from segtron.errors import UserError
-from segtron.evaluation import PanopticEvaluator, build_evaluators, score_panoptic_files
+from segtron.evaluation import score_panoptic_files
+from segtron.evaluation.build import build_evaluators
 from segtron.evaluation.coco_ground_truth import load_coco_ground_truth
+from segtron.evaluation.panoptic import PanopticEvaluator
 from segtron.evaluation.panoptic_files import SavedSegments, panoptic_entries, panoptic_file
 
 from .panoptic_scenes import (

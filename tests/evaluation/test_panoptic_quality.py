@@ -7,8 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from segtron.evaluation import Category, PanopticQualityMetric, explain_match, match_segments
-from segtron.evaluation.panoptic_quality import Outcome, SegmentError
+from segtron.evaluation.panoptic_quality import (
+    Category,
+    Outcome,
+    PanopticQualityMetric,
+    SegmentError,
+    explain_match,
+    match_segments,
+)
 from segtron.evaluation.scores import PanopticColumn
 
 from .panoptic_scenes import (
@@ -320,16 +326,6 @@ def test_explaining_nothing():
 
 
 # State --------------------------------------------------------------------------------------------
-
-
-def test_single_images_can_be_ranked():
-    metric = metric_of(noisy())
-    assert metric.image_ids == list(range(6))
-    for number, scene in enumerate(noisy()):
-        np.testing.assert_equal(
-            metric.compute_image(number).as_json(), metric_of([scene]).compute().as_json()
-        )
-    assert len({metric.compute_image(number).overall["PQ"] for number in range(6)}) == 6
 
 
 def test_sharding_and_order_change_no_bit():

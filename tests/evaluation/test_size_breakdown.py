@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segtron.evaluation import CocoInstanceMetric
+from segtron.evaluation.coco import CocoInstanceMetric
 from segtron.evaluation.instance_matching import match_instances
 from segtron.evaluation.score_files import read_scores, write_scores
 from segtron.evaluation.size_breakdown import SizeScores, score_sizes

@@ -14,7 +14,7 @@ from PIL import Image
 
 from segtron.config import load_config
 from segtron.errors import UserError
-from segtron.evaluation import label_values
+from segtron.evaluation.label_files import label_values
 from segtron.inference import (
     ImageFile,
     Images,

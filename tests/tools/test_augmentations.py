@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +84,24 @@ def test_a_transform_that_is_none_is_a_sentence(tmp_path: Path, run_here: Any) -
     )
 
 
+@pytest.mark.usefixtures("no_parts_stay")
 def test_the_example_of_an_augmentation_of_ones_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here: Any
 ) -> None:
     """As docs/augmentations.md has it."""
     page = (ROOT / "docs" / "augmentations.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    script = tmp_path / "train_sheared.py"
-    script.write_text(program, encoding="utf-8")
-    (asked,) = re.findall(r"INPUT\.AUGMENTATIONS \"(.*?)\"\n", page)
-    fresh = Registry("AUGMENTATION")  # what the program registers goes with the test
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "shear.py").write_text(code, encoding="utf-8")
+    (asked,) = set(re.findall(r"INPUT\.AUGMENTATIONS \"(.*?)\"\n", page))
+    fresh = Registry("AUGMENTATION")  # what the file registers goes with the test
     for module in (registry, segtron.data.augmentations):
         monkeypatch.setattr(module, "AUGMENTATIONS", fresh)
     keys = [*SMALL, "INPUT.AUGMENTATIONS", asked, "OUTPUT_DIR", tmp_path / "out"]
-    argv = [str(script), str(CONFIGS / "panoptic_fpn_lite0.yaml"), *map(str, keys)]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit) as ending:
-        runpy.run_path(str(script), run_name="__main__")
-    assert ending.value.code == 0
+    config = ["--config-file", CONFIGS / "panoptic_fpn_lite0.yaml"]
+    code, stderr = run_here("train_net.py", *config, *keys)
+    assert_one_sentence(code, stderr, ["'RandomShear'", "--parts"])
+    code, stderr = run_here("train_net.py", "--parts", tmp_path / "shear.py", *config, *keys)
+    assert code == 0, stderr
     assert "RandomShear" in (tmp_path / "out" / "log.txt").read_text()
 
 

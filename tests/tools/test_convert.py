@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 import yaml
 
 from segtron.config import load_config
+from segtron.data.converters import formats
 from segtron.data.converters.formats import FORMATS
 
 COMMAND = Path(__file__).parents[2] / "datasets" / "convert.py"
@@ -140,3 +143,31 @@ def test_formats_are_listed(convert) -> None:
     assert code == 0 and all(name in stdout for name in FORMATS)
     code, _, stderr = convert("labelbox", "a", "b")
     assert code == 2 and "invalid choice: 'labelbox'" in stderr
+
+
+@pytest.mark.usefixtures("no_parts_stay")
+def test_a_format_of_ones_own(convert, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    """As docs/converting.md has it."""
+    monkeypatch.setattr(formats, "FORMATS", dict(FORMATS))
+    monkeypatch.chdir(tmp_path)
+    page = (COMMAND.parents[1] / "docs" / "converting.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    Path("outlines.py").write_text(code, encoding="utf-8")
+    rows = [f"f{number % 3}/{number}.png,cat,2 3 6 3 6 8 2 8" for number in range(6)]
+    (photos / "outlines.csv").write_text("\n".join(["picture,class,outline", *rows]))
+    (command,) = re.findall(r"^python datasets/convert.py (--parts .*)$", page, re.MULTILINE)
+    assert convert(*command.split())[0] == 0
+    content = json.loads(Path("datasets/mine/annotations.json").read_text())
+    assert len(content["images"]) == len(content["annotations"]) == 6
+    assert len(json.loads(Path("datasets/mine/val.json").read_text())["images"]) == 1
+    # Anywhere on the command line, and with what stands in its help.
+    monkeypatch.setattr(formats, "FORMATS", dict(FORMATS))
+    del sys.modules["outlines"]
+    code, stdout, _ = convert("outlines", "--help", "--parts", "outlines.py")
+    assert code == 0 and f"python datasets/convert.py {command}" in stdout
+    assert "--images" in stdout and "the folder of the pictures" in stdout
+
+
+def test_parts_that_are_not_there(convert, photos: Path, tmp_path: Path) -> None:
+    arguments = ("labelme", photos, tmp_path / "out", "--parts", tmp_path / "no.py")
+    assert_one_sentence(convert(*arguments), "no.py is no Python file")

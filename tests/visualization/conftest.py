@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from segtron.data.panoptic_png import write_panoptic_png
-from segtron.evaluation import label_file
+from segtron.evaluation.label_files import label_file
 
 
 @pytest.fixture

@@ -53,9 +53,8 @@ def test_a_contact_sheet_takes_any_sizes():
     sheet = contact_sheet(
         [picture(50, 50), picture(1000, 300), picture(300, 3000), picture(7, 9)],
         ["a", "b" * 300, "c", "d"],
-        tile_width=120,
     )
-    assert sheet.shape[0] < 700 and sheet.shape[1] < 700
+    assert max(sheet.shape) < 3 * 480
     assert contact_sheet([picture(5, 5)], ["alone"]).shape[2] == 3
 
 

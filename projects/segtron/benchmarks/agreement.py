@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from detectron2.structures import Boxes, Instances, pairwise_iou
-
-Output = Mapping[str, Any]
 
 
 class Likeness(NamedTuple):

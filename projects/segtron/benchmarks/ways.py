@@ -28,7 +28,7 @@ from segtron.benchmarks.official_worker import panoptic_scores
 from segtron.benchmarks.timing import Run, Stopwatch
 from segtron.data.cityscapes import SEM_SEG_ID_TO_CONTIGUOUS, THING_LABELS
 from segtron.data.image_io import read_ids
-from segtron.evaluation import CityscapesSemSegMetric
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegMetric
 
 Way = Callable[[], Run]
 # Gives the output for the image of a number.

@@ -124,7 +124,7 @@ def _add_input(cfg: CfgNode) -> None:
     cfg.INPUT.ROTATION.PROB = 0.0
     cfg.INPUT.ROTATION.ANGLES = [-10.0, 10.0]
 
-    # Transforms of the library albumentations (pip install albumentations==2.0.8), in their order.
+    # Transforms of the library albumentations (pip install -e '.[albumentations]'), in their order.
     # Each is a mapping of its class's name and parameters:
     #   {name: GaussNoise, std_range: [0.02, 0.1], p: 0.3}
     cfg.INPUT.ALBUMENTATIONS = []

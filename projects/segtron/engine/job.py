@@ -47,8 +47,9 @@ _LOGGERS = ("fvcore", "detectron2", "segtron")
 def run_job(
     config_file: str,
     opts: Sequence[str],
-    resume: bool,
-    eval_only: bool,
+    *,
+    resume: bool = False,
+    eval_only: bool = False,
     parts: Sequence[Path] = (),
 ) -> None:
     """Train and evaluate, or evaluate only, in this process of the job.

@@ -17,7 +17,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from torch import nn
 
-from segtron.evaluation import build_evaluators
+from segtron.evaluation.build import build_evaluators
 from segtron.modeling.inference import prepare_for_inference
 from segtron.run_files import INFERENCE_FOLDER
 from segtron.visualization.score_pictures import draw_scores

@@ -38,7 +38,7 @@ from segtron.engine.step import TrainingStep
 from segtron.engine.validation_loss import validation_results
 from segtron.engine.writers import WriteEvents, build_writers, check_writers
 from segtron.errors import UserError
-from segtron.evaluation import build_evaluators
+from segtron.evaluation.build import build_evaluators
 from segtron.modeling.build import build_model, compile_parts
 from segtron.modeling.checkpoint import (
     Checkpointer,

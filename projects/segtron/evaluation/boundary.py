@@ -54,26 +54,6 @@ def boundary(mask: np.ndarray, dilation_ratio: float = DILATION_RATIO) -> np.nda
     return result
 
 
-def boundary_iou(
-    first: np.ndarray, second: np.ndarray, dilation_ratio: float = DILATION_RATIO
-) -> float:
-    """The IoU of two masks' boundaries, 0 to 1; nan where both masks are empty.
-
-    Args:
-        first: (H, W) bool.
-        second: (H, W) bool.
-        dilation_ratio: see `boundary_width`.
-
-    Raises:
-        ValueError: the masks differ in size.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"masks of the shapes {first.shape} and {second.shape} can't be compared")
-    first, second = boundary(first, dilation_ratio), boundary(second, dilation_ratio)
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else math.nan
-
-
 def boundary_rles(rles: Sequence[RLE], dilation_ratio: float = DILATION_RATIO) -> list[RLE]:
     """The boundaries of masks in COCO's compressed run lengths, without a full frame for any.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,11 +72,23 @@ class SemSegBoundaryMetric(ImageMetric[_Pixels]):
 
     def compute(self) -> SemSegBoundaryScores:
         """The scores of all images together."""
-        return self._score(self._images.values())
-
-    def compute_image(self, image_id: Hashable) -> SemSegBoundaryScores:
-        """The scores of one image on its own, as for a ranking."""
-        return self._score([self._images[image_id]])
+        common, wanted, found = totals = np.zeros((3, len(self.class_names)), dtype=np.int64)
+        for image in self._images.values():
+            totals[:, image.classes] += image[1:]
+        present = wanted > 0
+        iou = np.full(len(self.class_names), np.nan)
+        iou[present] = 100 * common[present] / (wanted + found - common)[present]
+        return SemSegBoundaryScores(
+            dilation_ratio=self.dilation_ratio,
+            num_images=len(self),
+            overall={"mBIoU": float(iou[present].mean()) if present.any() else float("nan")},
+            per_class={
+                name: {"BIoU": float(value)}
+                for name, value in zip(self.class_names, iou, strict=True)
+            },
+            num_ground_truth=_by_name(self.class_names, wanted),
+            num_predicted=_by_name(self.class_names, found),
+        )
 
     def _count(self, prediction: np.ndarray, ground_truth: np.ndarray) -> _Pixels:
         if prediction.shape != ground_truth.shape:
@@ -114,26 +126,6 @@ class SemSegBoundaryMetric(ImageMetric[_Pixels]):
         ).astype(np.int32)
         seen = np.flatnonzero(counts.any(axis=0))
         return _Pixels(seen.astype(dtype), *counts[:, seen])
-
-    def _score(self, images: Iterable[_Pixels]) -> SemSegBoundaryScores:
-        images = list(images)
-        common, wanted, found = totals = np.zeros((3, len(self.class_names)), dtype=np.int64)
-        for image in images:
-            totals[:, image.classes] += image[1:]
-        present = wanted > 0
-        iou = np.full(len(self.class_names), np.nan)
-        iou[present] = 100 * common[present] / (wanted + found - common)[present]
-        return SemSegBoundaryScores(
-            dilation_ratio=self.dilation_ratio,
-            num_images=len(images),
-            overall={"mBIoU": float(iou[present].mean()) if present.any() else float("nan")},
-            per_class={
-                name: {"BIoU": float(value)}
-                for name, value in zip(self.class_names, iou, strict=True)
-            },
-            num_ground_truth=_by_name(self.class_names, wanted),
-            num_predicted=_by_name(self.class_names, found),
-        )
 
 
 def _extremes(classes: np.ndarray) -> np.ndarray:

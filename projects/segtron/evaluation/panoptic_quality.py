@@ -8,7 +8,7 @@ another: an image is reduced to one joint histogram of its two maps, from which 
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -307,14 +307,7 @@ class PanopticQualityMetric(ImageMetric[_Image]):
 
     def compute(self) -> PanopticScores:
         """The scores of all images together."""
-        return self._score(self._images.values())
-
-    def compute_image(self, image_id: Hashable) -> PanopticScores:
-        """The scores of one image on its own, as for a ranking."""
-        return self._score([self._images[image_id]])
-
-    def _score(self, images: Iterable[_Image]) -> PanopticScores:
-        images = list(images)
+        images = self._images.values()
         nothing = _Image(*(np.zeros(0, dtype=np.int64) for _ in _Image._fields))
         joined = _Image(*(np.concatenate(column) for column in zip(nothing, *images, strict=True)))
         num = len(self.categories)
@@ -346,7 +339,7 @@ class PanopticQualityMetric(ImageMetric[_Image]):
             means = quality[chosen].mean(axis=0) if chosen.any() else np.full(3, np.nan)
             overall |= {f"{m}{suffix}": v for m, v in zip(metrics, means.tolist(), strict=True)}
         return PanopticScores(
-            num_images=len(images),
+            num_images=len(self),
             overall=overall,
             per_class={
                 name: dict(zip(metrics, row, strict=True))

@@ -9,7 +9,7 @@ Cityscapes' own mean differs in that: there a class that is predicted and nowher
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +106,7 @@ class SemSegMetric(ImageMetric[JointHistogram]):
         Returns:
             (K, K) int64. Ignored pixels are not in it.
         """
-        return self._confusion_matrix(self._images.values())
-
-    def _confusion_matrix(self, histograms: Iterable[JointHistogram]) -> np.ndarray:
-        ground_truth, prediction, pixels, _ = stack_histograms(histograms)
+        ground_truth, prediction, pixels, _ = stack_histograms(self._images.values())
         return count_matrix(ground_truth, prediction, pixels, len(self.class_names))
 
     def compute(self) -> SemSegScores:
@@ -117,11 +114,6 @@ class SemSegMetric(ImageMetric[JointHistogram]):
         return score_confusion_matrix(
             self.confusion_matrix(), self.class_names, num_images=len(self)
         )
-
-    def compute_image(self, image_id: Hashable) -> SemSegScores:
-        """The scores of one image on its own, as for a ranking."""
-        matrix = self._confusion_matrix([self._images[image_id]])
-        return score_confusion_matrix(matrix, self.class_names, num_images=1)
 
 
 def score_confusion_matrix(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +17,6 @@ from segtron.modeling.build import build_model
 from segtron.modeling.checkpoint import load_weights, with_weights
 from segtron.modeling.device import resolve_device
 from segtron.modeling.inference import prepare_for_inference
-
-logger = logging.getLogger(__name__)
 
 
 class Predictor:

@@ -19,6 +19,7 @@ FOREGROUND = "#e8eaed"
 MARGIN = 8
 # Mean width of a letter of DejaVu Sans, matplotlib's own font, at size 1.
 LETTER_WIDTH = 0.6
+_TILE_WIDTH = 480  # of contact sheets, in pixels
 _DPI = 100
 _JPEG_QUALITY = 95
 
@@ -59,21 +60,18 @@ def side_by_side(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.nd
     return _sheet(pictures, titles, columns, (height, width), _title_height(height, width))
 
 
-def contact_sheet(
-    pictures: Sequence[np.ndarray], titles: Sequence[str], *, tile_width: int = 480
-) -> np.ndarray:
+def contact_sheet(pictures: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
     """Many pictures of any size as small tiles, each with its title below the last row's tiles.
 
     Args:
         pictures: (H, W, 3) RGB uint8.
         titles: one for each picture; long ones are cut in the middle.
-        tile_width: width of a tile in pixels.
 
     Returns:
         (H', W', 3) RGB uint8.
     """
     aspect = float(np.median([picture.shape[0] / picture.shape[1] for picture in pictures]))
-    tile = (round(tile_width * min(max(aspect, 0.25), 2.0)), tile_width)
+    tile = (round(_TILE_WIDTH * min(max(aspect, 0.25), 2.0)), _TILE_WIDTH)
     # As many columns as make the sheet about 3:2.
     columns = max(1, round(math.sqrt(len(pictures) * 1.5 * tile[0] / tile[1])))
     tiles = [_fit(picture, tile) for picture in pictures]

@@ -37,7 +37,7 @@ def test_they_run_by_name() -> None:
             {"name": "RandomRotatio"},
             r"\[0\]: no augmentation is registered as 'RandomRotatio'; did",
         ),
-        ({"name": "os"}, "registered as 'os'; import the module that registers it first"),
+        ({"name": "os"}, "registered as 'os'; name the file that registers it to --parts"),
         ({"name": "RandomRotation", "angel": 3}, "RandomRotation: .*'angel'.*; correct its arg"),
     ],
 )

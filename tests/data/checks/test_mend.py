@@ -11,7 +11,7 @@ from pycocotools import mask as mask_util
 
 from segtron.data.checks.check import check
 from segtron.data.checks.coco_file import CocoFile
-from segtron.data.checks.mend import mend, write_mended
+from segtron.data.checks.mend import mend, mend_and_check
 from segtron.data.checks.sources import sets_of_paths
 from segtron.errors import UserError
 
@@ -27,12 +27,12 @@ def mended(folder, run):
         found = run(content)
         path = folder / "annotations.json"
         before = path.read_bytes()
-        result = mend(CocoFile(path, None), found.pictures)
-        write_mended(folder / "mended.json", result)
+        [source] = sets_of_paths([path])
+        again, changes = mend_and_check(source, found.pictures, folder / "mended.json")
         assert path.read_bytes() == before
-        again = check(sets_of_paths([folder / "mended.json"]))
+        assert codes(check(sets_of_paths([folder / "mended.json"]))) == codes(again)
         new = json.loads((folder / "mended.json").read_text())
-        return [change.code for change in result.changes], new, codes(again)
+        return [change.code for change in changes], new, codes(again)
 
     return run_mend
 

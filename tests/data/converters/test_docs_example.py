@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from segtron.data.converters import formats
 from segtron.data.converters.coco_files import write_coco
 from segtron.data.converters.labelled_image import Dropped
 from segtron.errors import UserError
@@ -16,8 +17,9 @@ PAGE = Path(__file__).parents[3] / "docs" / "converting.md"
 
 
 @pytest.fixture
-def open_outlines():
+def open_outlines(monkeypatch: pytest.MonkeyPatch):
     """The function of the page's one block of Python."""
+    monkeypatch.setattr(formats, "FORMATS", dict(formats.FORMATS))
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     names: dict = {}
     exec(compile(block, str(PAGE), "exec"), names)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segtron.data.converters.formats import FORMATS
+from segtron.data.converters import formats
+from segtron.data.converters.formats import FORMATS, register_format
+from segtron.errors import UserError
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -26,3 +28,19 @@ def test_examples_are_of_their_format(name: str) -> None:
 def test_the_page_tells_of_every_format(name: str) -> None:
     page = Path(__file__).parents[3] / "docs" / "converting.md"
     assert f"`{name}`" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["", "Via", "my format", "2d", "to-via", "-x", "ä"])
+def test_names_must_fit_the_command_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "FORMATS", {})
+    with pytest.raises(UserError, match="can't be a command"):
+        register_format(name, FORMATS["via"])
+    assert not formats.FORMATS
+
+
+def test_names_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "FORMATS", dict(FORMATS))
+    register_format("mine", FORMATS["via"])
+    for name in ("via", "mine"):
+        with pytest.raises(UserError, match=f"there is a format '{name}' already"):
+            register_format(name, FORMATS["coco"])

@@ -148,7 +148,7 @@ def test_overlaps_are_averaged_with_equal_weights():
                     count[y, x] += 1
     assert count.min() == 1 and count.max() == 6
     toy = Toy(of_the_window)
-    model = AveragingSegmentor(toy, window=window, stride=stride, windows_per_batch=4)
+    model = AveragingSegmentor(toy, window=window, stride=stride)
     result = predict(model, image)
     close(result, [total / count, 1 - total / count])
     assert [len(batch) for batch in toy.batches] == [4, 4, 1]

@@ -10,7 +10,6 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,7 +30,6 @@ from segtron.data.toytown.scene import Scene, make_scene, render_instance_ids
 from segtron.data.toytown.writer import write_image_files
 from segtron.errors import UserError
 
-Record = dict[str, Any]
 SPLIT, _CITY = "train", "fourfold"
 _TRAIN_SCENES = 0
 _NO_THING = "dynamic"

@@ -25,8 +25,8 @@ from segtron.benchmarks.comparison import Comparison
 from segtron.benchmarks.frames import Frames
 from segtron.benchmarks.official import OfficialScorers
 from segtron.benchmarks.ways import in_memory, named, timed
-from segtron.evaluation import CocoInstanceEvaluator
 from segtron.evaluation.boundary import DILATION_RATIO
+from segtron.evaluation.coco_evaluator import CocoInstanceEvaluator
 from segtron.evaluation.coco_ground_truth import load_coco_ground_truth
 from segtron.files import write_json
 

@@ -27,12 +27,10 @@ from segtron.benchmarks.report import Growth
 from segtron.benchmarks.saved_frames import SavedFrames
 from segtron.benchmarks.timing import median_seconds
 from segtron.benchmarks.ways import OutputOf, Way, in_memory, timed
-from segtron.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
-    CocoInstanceEvaluator,
-    PanopticEvaluator,
-)
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
+from segtron.evaluation.coco_evaluator import CocoInstanceEvaluator
+from segtron.evaluation.panoptic import PanopticEvaluator
 from segtron.files import write_json
 
 # Predicted instances an image.

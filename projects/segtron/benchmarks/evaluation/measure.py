@@ -41,12 +41,10 @@ from segtron.benchmarks.ways import (
 from segtron.data.cityscapes import INSTANCE_IDS_SUFFIX
 from segtron.data.panoptic_png import segment_ids
 from segtron.errors import UserError
-from segtron.evaluation import (
-    CityscapesInstanceEvaluator,
-    CityscapesSemSegEvaluator,
-    PanopticEvaluator,
-)
 from segtron.evaluation.boundary import CITYSCAPES_DILATION_RATIO
+from segtron.evaluation.cityscapes_instance import CityscapesInstanceEvaluator
+from segtron.evaluation.cityscapes_sem_seg import CityscapesSemSegEvaluator
+from segtron.evaluation.panoptic import PanopticEvaluator
 from segtron.evaluation.saved_png import read_saved_colors, read_saved_png
 
 # Predicted instances an image, unless growth is shown.

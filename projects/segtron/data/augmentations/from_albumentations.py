@@ -172,7 +172,7 @@ def _import_albumentations() -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"{_KEY} needs the package albumentations, which can't be imported ({error}); "
-            "pip install albumentations==2.0.8, or empty the key"
+            "pip install -e '.[albumentations]' in Segtron's folder, or empty the key"
         ) from error
     return albumentations
 

@@ -36,7 +36,9 @@ def _build(entry: Mapping[str, Any], where: str) -> T.Augmentation | T.Transform
     if name not in AUGMENTATIONS:
         names = [known for known, _ in AUGMENTATIONS]
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "import the module that registers it first"
+        hint = (
+            f"did you mean {near[0]!r}?" if near else "name the file that registers it to --parts"
+        )
         raise UserError(f"{where}: no augmentation is registered as {name!r}; {hint}")
     try:
         return AUGMENTATIONS.get(name)(**{k: v for k, v in entry.items() if k != "name"})

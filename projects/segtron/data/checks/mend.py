@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from segtron.data.checks.changes import Change
+from segtron.data.checks.check import Check, check
 from segtron.data.checks.coco_file import CocoFile, is_panoptic
 from segtron.data.checks.images import find_image_dir
 from segtron.data.checks.mend_entries import mend_crowds, mend_ids, mend_sizes
@@ -69,6 +70,29 @@ def mend(source: CocoFile, pictures: Mapping[Path, Picture]) -> Mended:
                 pass  # what is clipped may turn out to be empty
             mend_boxes(content, source.json_file, changes)
     return Mended(content, changes, image_dir)
+
+
+def mend_and_check(
+    source: CocoFile, pictures: Mapping[Path, Picture], path: Path, *, with_pixels: bool = True
+) -> tuple[Check, list[Change]]:
+    """Write a mended copy of a file, and check that.
+
+    Args:
+        source: see `mend`.
+        pictures: see `mend`.
+        path: the file to write.
+        with_pixels: see `check`.
+
+    Returns:
+        What is left in the new file, and what is different in it.
+
+    Raises:
+        UserError: see `mend` and `write_mended`.
+    """
+    mended = mend(source, pictures)
+    write_mended(path, mended)
+    new = replace(source, json_file=path, image_dir=mended.image_dir, panoptic_dir=source.png_dir)
+    return check([new], with_pixels=with_pixels), mended.changes
 
 
 def _pictures_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from segtron.data.converters.mask_folders import open_mask_folders
 from segtron.data.converters.pascal_voc import open_pascal_voc
 from segtron.data.converters.via import open_via
 from segtron.data.converters.yolo import open_yolo
+from segtron.errors import UserError
+
+# What begins with "to-" is the command of a way back.
+_NAME = re.compile(r"(?!to-)[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ _FOLDERS = (
     ),
 )
 
+# By the names of their commands; `register_format` adds to them.
 FORMATS: dict[str, Format] = {
     "via": Format(
         "VGG Image Annotator 1 and 2, JSON",
@@ -195,3 +201,23 @@ FORMATS: dict[str, Format] = {
         "coco all.json datasets/mine --images photos --val-share 0.2 --group-by folder",
     ),
 }
+
+
+def register_format(name: str, format: Format) -> None:
+    """Make a format of one's own a command of datasets/convert.py, by a file named to `--parts`.
+
+    Args:
+        name: of the command: small letters, digits and "-".
+        format: what reads it; docs/converting.md has an example.
+
+    Raises:
+        UserError: there is a format of this name, or it is no name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"the format {name!r} can't be a command; take small letters, digits and '-', and no "
+            "'to-' in front"
+        )
+    if name in FORMATS:
+        raise UserError(f"there is a format {name!r} already; give yours another name")
+    FORMATS[name] = format

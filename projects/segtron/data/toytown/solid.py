@@ -36,10 +36,6 @@ class Solid:
     profile: np.ndarray
     half_width: np.ndarray
 
-    def corner(self, index: int, side: float) -> np.ndarray:
-        forward, up = self.profile[index]
-        return np.array([side * self.half_width[index], up, forward])
-
     def strip(
         self, index: int, u: tuple[float, float] = (-1, 1), t: tuple[float, float] = (0, 1)
     ) -> np.ndarray:

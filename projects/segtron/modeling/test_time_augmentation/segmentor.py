@@ -13,6 +13,8 @@ from torch import nn
 from segtron.modeling.output_size import to_output_size
 from segtron.modeling.test_time_augmentation.averaging import AveragingModel
 
+_WINDOWS_AT_ONCE = 4
+
 
 class AveragingSegmentor(AveragingModel):
     """A semantic model that predicts each pixel several times and averages.
@@ -30,7 +32,7 @@ class AveragingSegmentor(AveragingModel):
 
     It gives "sem_seg", (K, height, width) float32: probabilities, which sum to 1. However many
     scales and windows there are, it holds the sum so far and what one pass adds to it at the output
-    size, one sum at the size of that pass, and the outputs of `windows_per_batch` windows.
+    size, one sum at the size of that pass, and the outputs of four windows.
     """
 
     @configurable
@@ -40,7 +42,6 @@ class AveragingSegmentor(AveragingModel):
         *,
         window: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
-        windows_per_batch: int = 4,
         **kwargs: Any,
     ) -> None:
         """
@@ -50,13 +51,11 @@ class AveragingSegmentor(AveragingModel):
                 windows. A smaller image is one window, in each direction.
             stride: from one window to the next, at most `window`. The last window of each direction
                 is moved back to the image's border, so that all have the same size.
-            windows_per_batch: how many windows to predict at once.
             **kwargs: see `AveragingModel`.
         """
         super().__init__(model, **kwargs)
         self.window = window
         self.stride = stride
-        self.windows_per_batch = windows_per_batch
 
     @classmethod
     def from_config(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
@@ -96,8 +95,8 @@ class AveragingSegmentor(AveragingModel):
         ]
         total: torch.Tensor | None = None
         counts = torch.zeros(image_size, device=image.device)
-        for first in range(0, len(windows), self.windows_per_batch):
-            batch = windows[first : first + self.windows_per_batch]
+        for first in range(0, len(windows), _WINDOWS_AT_ONCE):
+            batch = windows[first : first + _WINDOWS_AT_ONCE]
             crops = [image[:, rows, columns] for rows, columns in batch]
             for (rows, columns), probabilities in zip(
                 batch, self._probabilities(crops, *size), strict=True
