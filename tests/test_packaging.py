@@ -36,7 +36,7 @@ def test_extras_have_the_pins_of_development(egg_info: Path) -> None:
 
 def test_what_reads_the_repository_is_not_installed(egg_info: Path) -> None:
     sources = (egg_info / "SOURCES.txt").read_text().splitlines()
-    assert "projects/segtron/visualization/templates/report.html" in sources
+    assert "projects/segtron/visualization/templates/report/page.html" in sources
     assert not [path for path in sources if "/benchmarks/" in path]
     # What setup.py reads has to be there when a wheel is built from the source distribution.
     assert "requirements/development.txt" in sources
