@@ -1,5 +1,6 @@
 """What all command lines share; that tools end as it says is tested with the tools."""
 
+import argparse
 import subprocess
 import sys
 import warnings
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from segtron.command_line import run, split_at_key
+from segtron.command_line import run, seed, split_at_key
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -64,3 +65,10 @@ def test_help_comes_without_warnings(tool: str) -> None:
     command = [sys.executable, str(TOOLS / tool), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stderr == ""
+
+
+def test_seeds() -> None:
+    assert [seed(text) for text in ("0", "4294967295")] == [0, 4294967295]
+    for text in ("-1", "4294967296"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"{text} is not from 0 to 4294967295"):
+            seed(text)

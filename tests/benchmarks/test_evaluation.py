@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from detectron2.data import MetadataCatalog
 
 from segtron.benchmarks import (
@@ -132,6 +133,25 @@ def test_a_work_has_to_be_named(run_tool):
     code, _, stderr = run_tool()
     assert code == 2
     assert "WORK" in stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["train", "--size", 33, 20], "images of 33 x 20 can't be used here"),
+        (["inference", "--size", 64, 32], "multiples of 32 from 64 up"),
+        (["data", "--size", 65, 128], "multiples of 2 from 32 up"),
+        (["evaluate", "--size", 1, 1], "whole numbers from 32 up"),
+        (["data", "--seed", -1], "-1 is not from 0 to"),
+        (["train", "--device", "cuda"], "PyTorch finds no GPU"),
+        (["inference", "--device", "cuda"], "PyTorch finds no GPU"),
+    ],
+)
+def test_what_can_not_be_measured(options, sentence, run_tool, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, stdout, stderr = run_tool(*options)
+    assert code == 2
+    assert sentence in stderr and stdout == ""
 
 
 def test_help_has_an_example(run_tool):

@@ -19,6 +19,7 @@ from segtron.benchmarks.frames import (
     Frames,
     Output,
 )
+from segtron.benchmarks.limits import SCORED_SIZES
 from segtron.benchmarks.machine import OtherPrograms, describe_machine, one_core
 from segtron.benchmarks.official import OfficialScorers, prepare_official_scorers
 from segtron.benchmarks.report import Report, Row
@@ -70,7 +71,7 @@ def measure_evaluation(
 
     Args:
         num_frames: frames that are made up for it.
-        size: their height and width in pixels.
+        size: their height and width in pixels, one of `SCORED_SIZES`.
         seed: the same seed gives the same frames.
         num_pairs: how often each pair of ways is timed.
         with_official_scorers: whether to use those that need an environment of their own, which is
@@ -78,7 +79,9 @@ def measure_evaluation(
 
     Raises:
         RuntimeError: two ways don't give the same scores.
+        UserError: frames can't be of this size.
     """
+    SCORED_SIZES.check(size)
     official, left_out = None, []
     if not with_official_scorers:
         left_out.append(

@@ -29,6 +29,7 @@ from segtron.benchmarks.compared_models import (
     panoptic_fpn,
     semantic_model,
 )
+from segtron.benchmarks.limits import MODEL_SIZES, check_device
 from segtron.benchmarks.machine import PASSED_SECONDS, OtherPrograms, describe_machine
 from segtron.benchmarks.made_up_images import draw_images
 from segtron.benchmarks.merging import compare_merging
@@ -86,7 +87,7 @@ def measure_inference(
     in float32, as Detectron2 and torchvision always do.
 
     Args:
-        size: height and width of the images in pixels, multiples of 32 from 64 up.
+        size: height and width of the images in pixels, one of `MODEL_SIZES`.
         seed: of weights and images.
         num_pairs: how often each pair of ways is timed.
         num_images: how many images a run predicts.
@@ -96,7 +97,10 @@ def measure_inference(
 
     Raises:
         RuntimeError: two ways don't find the same.
+        UserError: images can't be of this size, or there is no such device.
     """
+    MODEL_SIZES.check(size)
+    check_device(device)
     keep_freed_memory()  # as Segtron's tools do; the other side profits, too
     machine = describe_machine(PASSED_SECONDS)
     images = draw_images(num_images, size, seed)

@@ -20,6 +20,7 @@ from detectron2.utils.events import EventStorage
 from segtron.benchmarks.agreement import check_losses
 from segtron.benchmarks.arithmetic import MultiplyAddRates, count_multiply_adds
 from segtron.benchmarks.compared_models import NUM_THINGS, ComparedModel, mask_rcnn
+from segtron.benchmarks.limits import MODEL_SIZES, check_device
 from segtron.benchmarks.machine import PASSED_SECONDS, OtherPrograms, describe_machine
 from segtron.benchmarks.made_up_images import write_records
 from segtron.benchmarks.mask_targets import compare_mask_targets
@@ -70,7 +71,7 @@ def measure_train(
     always do.
 
     Args:
-        size: height and width of the images in pixels, multiples of 32 from 64 up.
+        size: height and width of the images in pixels, one of `MODEL_SIZES`.
         seed: of weights, images and objects.
         num_pairs: how often each pair of ways is timed.
         batch_size: images of a step.
@@ -79,7 +80,10 @@ def measure_train(
 
     Raises:
         RuntimeError: two ways don't find about the same losses.
+        UserError: images can't be of this size, or there is no such device.
     """
+    MODEL_SIZES.check(size)
+    check_device(device)
     keep_freed_memory()  # as Segtron's tools do; the other side profits, too
     machine = describe_machine(PASSED_SECONDS)
     height, width = size
