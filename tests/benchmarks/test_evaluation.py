@@ -96,6 +96,11 @@ def test_the_whole_tool(run_tool, small, tmp_path, caplog):
             assert entry["state_bytes"] > 0
         else:
             assert entry["state_bytes"] is None
+    assert [(entry["work"], entry["by"]) for entry in content["memory"]] == [
+        (f"{task} from files", "Segtron")
+        for task in ("cityscapes-instance", "cityscapes-semantic", "panoptic")
+    ]
+    assert all(entry["peak_bytes"] > 50e6 for entry in content["memory"])
     assert content["left_out"] == [
         "Left out: the official Cityscapes scripts, TIDE and faster-coco-eval "
         "(--skip-official-scripts)."

@@ -11,6 +11,7 @@ from pathlib import Path
 from segtron.benchmarks.comparison import Comparison, time_comparisons
 from segtron.benchmarks.evaluation_coco import coco_comparisons
 from segtron.benchmarks.evaluation_growth import GROWING_INSTANCES, measure_growth
+from segtron.benchmarks.evaluation_memory import measure_scoring_memory
 from segtron.benchmarks.evaluation_workers import compare_workers
 from segtron.benchmarks.frames import (
     INSTANCE_SET,
@@ -116,10 +117,13 @@ def measure_evaluation(
         with one_core():
             rows = compare_evaluation(frames, scratch, official=official, num_pairs=num_pairs)
             growth = measure_growth(frames, scratch / "growth", num_instances=INSTANCES)
+            memory = measure_scoring_memory(
+                SavedFrames(frames, scratch / "memory", num_instances=INSTANCES), official
+            )
     if official is not None:
         machine["versions"]["numpy of the official scripts"] = official.numpy
     settings = {"images": num_frames, "pairs": num_pairs, "size": size, "seed": seed}
-    return Report(machine, settings, [*rows, *workers], growth, left_out)
+    return Report(machine, settings, [*rows, *workers], growth, left_out, memory=memory)
 
 
 def compare_evaluation(
