@@ -8,6 +8,7 @@ import os
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from segtron.benchmarks import (
     evaluation,
     evaluation_coco,
     evaluation_growth,
+    evaluation_memory,
     evaluation_workers,
 )
+from segtron.benchmarks.peak_memory import Peak
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
 
@@ -97,8 +100,10 @@ def test_the_whole_tool(run_tool, small, tmp_path, caplog):
         else:
             assert entry["state_bytes"] is None
     assert [(entry["work"], entry["by"]) for entry in content["memory"]] == [
-        (f"{task} from files", "Segtron")
-        for task in ("cityscapes-instance", "cityscapes-semantic", "panoptic")
+        ("no work, libraries alone", "Segtron"),
+        ("cityscapes-instance from files", "Segtron"),
+        ("cityscapes-semantic from files", "Segtron"),
+        ("panoptic from files", "Segtron"),
     ]
     assert all(entry["peak_bytes"] > 50e6 for entry in content["memory"])
     assert content["left_out"] == [
@@ -126,6 +131,36 @@ def test_unequal_scores_are_no_benchmark(small, monkeypatch, tmp_path):
     frames = Frames(tmp_path / "frames", 1, size=(64, 128), most_instances=5, seed=0)
     with pytest.raises(RuntimeError, match="disagree: bbox/AP"):
         evaluation.compare_evaluation(frames, tmp_path, official=None, num_pairs=1)
+
+
+def test_memory_of_official_scorers(monkeypatch, tmp_path):
+    """Without one that can't say."""
+
+    class Official:
+        def score_instances(self, *files):
+            self.peak_bytes = 7
+
+        def score_labels(self, *files):
+            self.peak_bytes = None
+
+        def score_panoptic(self, *files):
+            self.peak_bytes = 9
+
+    monkeypatch.setattr(evaluation_memory, "peak_of", lambda *_: Peak(100, None))
+    saved = SimpleNamespace(
+        gt_folder=tmp_path,
+        instances=tmp_path,
+        labels=tmp_path,
+        gt_json=tmp_path,
+        pred_json=tmp_path,
+    )
+    entries = evaluation_memory.measure_scoring_memory(saved, Official())
+    assert [entry.peak_bytes for entry in entries] == [100, 100, 100, 100, 7, 9]
+    assert [entry.work for entry in entries[-2:]] == [
+        "cityscapes-instance from files",
+        "panoptic from files",
+    ]
+    assert {entry.by for entry in entries[-2:]} == {"the official script"}
 
 
 def test_one_core_has_nothing_to_share(small, monkeypatch, tmp_path):
