@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from segtron.command_line import number_between, run, split_at_key
+from segtron.command_line import number_between, run, seed, split_at_key
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -81,3 +81,10 @@ def test_numbers_have_two_limits(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit, match="2"):
             parser.parse_args(["--scale", text])
         assert said in capsys.readouterr().err
+
+
+def test_seeds() -> None:
+    assert [seed(text) for text in ("0", "4294967295")] == [0, 4294967295]
+    for text in ("-1", "4294967296"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"{text} is not from 0 to 4294967295"):
+            seed(text)

@@ -12,6 +12,7 @@ from segtron import command_line
 from segtron.benchmarks.data.measure import measure_data
 from segtron.benchmarks.evaluation.measure import measure_evaluation
 from segtron.benchmarks.inference import measure_inference
+from segtron.benchmarks.limits import MAPPED_SIZES, MODEL_SIZES, SCORED_SIZES, Sizes
 from segtron.benchmarks.report import Report
 from segtron.benchmarks.train import measure_train
 from segtron.files import refuse_overwriting, write_json
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
         "Time training steps of Mask R-CNN R50-FPN against Detectron2 and torchvision, with the "
         "same weights and images, by default and in float32.",
         measure=_measure_train,
+        sizes=MODEL_SIZES,
         size=(256, 512),
         pairs=5,
     )
@@ -43,6 +45,7 @@ def parse_args() -> argparse.Namespace:
         "Time prediction against Detectron2 and torchvision, with the same weights and images, by "
         "default and in float32.",
         measure=_measure_inference,
+        sizes=MODEL_SIZES,
         size=(512, 1024),
         pairs=5,
     )
@@ -54,6 +57,7 @@ def parse_args() -> argparse.Namespace:
         "Time loading Cityscapes' annotations and mapping images against Detectron2, with equal "
         "results.",
         measure=_measure_data,
+        sizes=MAPPED_SIZES,
         size=(1024, 2048),
         pairs=5,
     )
@@ -66,6 +70,7 @@ def parse_args() -> argparse.Namespace:
         "made-up predictions, whose scores have to be equal: on one core, and on all cores "
         "against one.",
         measure=_measure_evaluation,
+        sizes=SCORED_SIZES,
         size=(1024, 2048),
         pairs=3,
     )
@@ -85,6 +90,7 @@ def _add_work(
     description: str,
     *,
     measure: Callable[[argparse.Namespace], Report],
+    sizes: Sizes,
     size: tuple[int, int],
     pairs: int,
 ) -> argparse.ArgumentParser:
@@ -111,10 +117,14 @@ def _add_work(
         nargs=2,
         default=size,
         metavar=("H", "W"),
-        help=f"of an image in pixels (default: {size[0]} {size[1]})",
+        help=f"of an image in pixels, {sizes} (default: {size[0]} {size[1]})",
     )
     work.add_argument(
-        "--seed", type=int, default=0, help="of all that is made up (default: %(default)s)"
+        "--seed",
+        type=command_line.seed,
+        default=0,
+        metavar="N",
+        help="of all that is made up (default: %(default)s)",
     )
     return work
 
@@ -124,7 +134,7 @@ def _add_device(work: argparse.ArgumentParser) -> None:
         "--device",
         choices=("cpu", "cuda"),
         default="cpu",
-        help="what computes (default: %(default)s)",
+        help="what computes; cuda is a GPU (default: %(default)s)",
     )
 
 

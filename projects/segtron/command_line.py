@@ -77,6 +77,14 @@ def positive_int(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    """An option's seed of all generators of random numbers, for argparse's `type`."""
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to {2**32 - 1}")
+    return value
+
+
 def run(main: Callable[[], int | None]) -> int:
     """Run a tool's `main` and turn how it ended into an exit code.
 

@@ -31,13 +31,13 @@ def test_multiply_adds_of_a_backward_pass():
 def test_rates_and_floors(monkeypatch):
     measured = iter([2e9, 4e9, 1e9, 5e9])
     monkeypatch.setattr(arithmetic, "multiply_add_rate", lambda *_: next(measured))
-    rates = MultiplyAddRates()
-    floor = rates.floor("work", 8e9, 6.0)
+    rates = MultiplyAddRates([torch.float32, torch.bfloat16])
+    floor = rates.floor("work", 8e9, 6.0, torch.bfloat16)
     assert (floor.bound, floor.seconds, floor.times) == ("multiply-adds, bfloat16", 2.0, 3.0)
     rates.measure()
     floor = rates.floor("work", 8e9, 6.0, torch.float32)
     assert (floor.bound, floor.seconds) == ("multiply-adds, float32", 4.0)
-    assert rates.floor("work", 10e9, 6.0).seconds == 2.0
+    assert rates.floor("work", 10e9, 6.0, torch.bfloat16).seconds == 2.0
 
 
 @pytest.mark.parametrize("fastest", ["product", "convolution"])

@@ -75,6 +75,15 @@ def test_torchvision_computes_the_same_heads(stock, theirs):
     torch.testing.assert_close(their_masks[:, 1:], masks, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_torchvision_has_as_many_proposals(training, stock):
+    rpn = build_torchvision_mask_rcnn(stock.cfg, SIZE).rpn.train(training)
+    phase = "TRAIN" if training else "TEST"
+    keys = stock.cfg.MODEL.RPN
+    assert rpn.pre_nms_top_n() == keys[f"PRE_NMS_TOPK_{phase}"]
+    assert rpn.post_nms_top_n() == keys[f"POST_NMS_TOPK_{phase}"]
+
+
 def test_each_weight_has_its_place(stock, theirs):
     """None is used twice, and none is left out but anchors and what images are normalized by."""
     tensors = stock.model.state_dict()

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from segtron.benchmarks import arithmetic, inference
+from segtron.benchmarks.peak_memory import Peak
 from segtron.benchmarks.timing import Run
+from segtron.benchmarks.variants import inference_variants, training_variants
+from segtron.config import get_default_config
+from segtron.modeling.precision import resolve_precision
 
 SIZE = (64, 128)
 FEW_PROPOSALS = ["MODEL.RPN.POST_NMS_TOPK_TEST", "200"]
+PRECISION = str(resolve_precision("", "auto", torch.device("cpu"))).removeprefix("torch.")
 
 
 @pytest.fixture
@@ -19,7 +25,7 @@ def quick(monkeypatch):
     """Nothing is measured twice, and memory not at all."""
     monkeypatch.setattr(arithmetic, "_SECONDS", 0.01)
     monkeypatch.setattr(arithmetic, "_EXTENTS", {"cpu": arithmetic._Extent(64, 16, 8)})
-    monkeypatch.setattr(inference, "peak_bytes_of", lambda work, cfg, image: 1_000_000)
+    monkeypatch.setattr(inference, "peak_of", lambda work, cfg, image: Peak(1_000_000, None))
 
 
 def test_the_whole_report(quick):
@@ -30,6 +36,7 @@ def test_the_whole_report(quick):
         "images": 1,
         "seed": 3,
         "device": "cpu",
+        "precision": PRECISION,
     }
     works = [(row.work, row.against) for row in report.rows]
     [mask_rcnn] = {work for work, _ in works[:2]}
@@ -56,7 +63,8 @@ def test_the_whole_report(quick):
     ]
     for floor in report.floors:
         assert floor.ours_s == seconds[floor.work]
-        assert floor.bound in ("multiply-adds, float32", "multiply-adds, bfloat16")
+        precision = "float32" if floor.work.endswith("float32") else PRECISION
+        assert floor.bound == f"multiply-adds, {precision}"
     # The first convolution alone: 32 x 64 places, 64 channels, 7 x 7 x 3 products each.
     assert all(floor.amount > 32 * 64 * 64 * 147 for floor in report.floors)
     assert [(entry.work, entry.by) for entry in report.memory] == [
@@ -73,6 +81,25 @@ def test_a_gpu_gets_more_to_do():
     run = way()
     assert isinstance(run, Run)
     assert (calls, run.result) == (["a", "b"], ["None", "None"])
+
+
+def test_ways_on_a_gpu():
+    for variants in (inference_variants("cuda"), training_variants("cuda")):
+        assert [variant.suffix for variant in variants] == ["", ", float32", ", compiled"]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_compiled_predictor(compiled, monkeypatch):
+    backbone = torch.nn.Identity()
+    calls = []
+    monkeypatch.setattr(backbone, "compile", lambda: calls.append("compiled"))
+    model = torch.nn.Sequential()
+    model.backbone = backbone
+    monkeypatch.setattr(inference, "Predictor", lambda cfg: SimpleNamespace(model=model))
+    cfg = get_default_config()
+    cfg.MODEL.COMPILE = compiled
+    assert inference._predictor(cfg).model is model
+    assert calls == ["compiled"] * compiled
 
 
 def test_classes_of_segments():

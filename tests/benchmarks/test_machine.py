@@ -27,7 +27,9 @@ def test_machine_is_described_without_its_name():
     assert machine["cpu"]
     assert machine["memory_gb"] > 0
     assert machine["versions"]["torch"] == torch.__version__
-    assert {"python", "numpy", "cv2", "PIL", "detectron2", "pycocotools"} < set(machine["versions"])
+    assert {"python", "numpy", "torchvision", "cv2", "PIL", "detectron2", "pycocotools"} < set(
+        machine["versions"]
+    )
 
 
 def test_others_are_what_this_process_is_not():

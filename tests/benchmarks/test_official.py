@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,7 @@ def test_worker(panoptic_files):
     run = scripts.score_panoptic(gt_json, pred_json, pred_json.with_suffix(""))
     assert run.seconds > 0
     assert scripts.numpy is not None
+    assert not Path("/proc/self/status").exists() or 20e6 < scripts.peak_bytes < 2e9
     assert set(run.result) == {
         f"{name}{suffix}" for name in ("PQ", "SQ", "RQ") for suffix in ("", "_th", "_st")
     }

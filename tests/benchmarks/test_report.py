@@ -19,7 +19,10 @@ def report() -> Report:
         ],
         ["Left out: the rest."],
         [Floor("reading", "letters", 6e9, 3e9, 5.0)],
-        [Memory("reading", "Segtron", 12_000_000)],
+        [
+            Memory("reading", "Segtron", 12_000_000),
+            Memory("reading", "a GPU", 7_000_000, 3_000_000),
+        ],
     )
 
 
@@ -45,7 +48,10 @@ def test_json_is_what_programs_expect():
     }
     assert content["floors"][0]["seconds"] == pytest.approx(2.0)
     assert content["floors"][0]["times"] == pytest.approx(2.5)
-    assert content["memory"] == [{"work": "reading", "by": "Segtron", "peak_bytes": 12_000_000}]
+    assert content["memory"] == [
+        {"work": "reading", "by": "Segtron", "peak_bytes": 12_000_000, "gpu_bytes": None},
+        {"work": "reading", "by": "a GPU", "peak_bytes": 7_000_000, "gpu_bytes": 3_000_000},
+    ]
     assert set(content) == {
         *("machine", "settings", "rows", "growth", "left_out", "floors", "memory")
     }
@@ -59,5 +65,6 @@ def test_tables():
     assert ["looking", "4", "-", "0.020", "5.00", "2.00", "-"] in cells
     assert ["writing", "4", "200", "0.020", "5.00", "-", "-"] in cells
     assert ["reading", "letters", "6.0 G", "3.0 G", "2.000", "5.000", "2.5"] in cells
-    assert ["reading", "Segtron", "12"] in cells
+    assert ["reading", "Segtron", "12", "-"] in cells
+    assert ["reading", "a GPU", "7", "3"] in cells
     assert lines[-1] == "Left out: the rest."

@@ -9,16 +9,19 @@ import torch
 from segtron.benchmarks import arithmetic, train
 from segtron.benchmarks.compared_models import mask_rcnn
 from segtron.benchmarks.made_up_images import write_records
+from segtron.benchmarks.peak_memory import Peak
+from segtron.modeling.precision import resolve_precision
 
 SIZE = (64, 128)
-FEW_REGIONS = ["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "32"]
+FEW_REGIONS = ["MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "128"]
+PRECISION = str(resolve_precision("", "auto", torch.device("cpu"))).removeprefix("torch.")
 
 
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(arithmetic, "_SECONDS", 0.01)
     monkeypatch.setattr(arithmetic, "_EXTENTS", {"cpu": arithmetic._Extent(64, 16, 8)})
-    monkeypatch.setattr(train, "peak_bytes_of", lambda work, *arguments: 1_000_000)
+    monkeypatch.setattr(train, "peak_of", lambda work, *arguments: Peak(1_000_000, None))
 
 
 def test_the_whole_report(quick):
@@ -29,6 +32,7 @@ def test_the_whole_report(quick):
         "batch_size": 1,
         "seed": 3,
         "device": "cpu",
+        "precision": PRECISION,
     }
     work = "Mask R-CNN R50-FPN training step, 64x128, batch 1"
     assert [(row.work, row.against) for row in report.rows] == [
@@ -39,7 +43,10 @@ def test_the_whole_report(quick):
         ("mask targets of 128 regions, 20 bitmaps of 64x128, 5 times", "stock Detectron2"),
     ]
     assert all(row.timing.ratio > 0 for row in report.rows)
-    assert [floor.work for floor in report.floors] == [work, f"{work}, float32"]
+    assert [(floor.work, floor.bound) for floor in report.floors] == [
+        (work, f"multiply-adds, {PRECISION}"),
+        (f"{work}, float32", "multiply-adds, float32"),
+    ]
     assert [(entry.work, entry.by) for entry in report.memory] == [
         (work, "Segtron"),
         (work, "stock Detectron2"),

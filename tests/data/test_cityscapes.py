@@ -1,5 +1,6 @@
 """The reader of Cityscapes' layout, on a frame worked out by hand."""
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from segtron.data.cityscapes import (
+    INSTANCE_READER,
     SEM_SEG_LABELS,
     THING_LABELS,
     label_ids_of,
+    load_frames,
     load_instances,
     load_panoptic,
     load_sem_seg,
@@ -64,6 +67,14 @@ def test_instances_groups_and_what_is_left_out(tmp_path: Path, ids: np.ndarray) 
     ]
     person = mask_util.decode(record["annotations"][1]["segmentation"])
     np.testing.assert_array_equal(person, ids == PERSON * 1000 + 1)
+
+
+def test_dicts_are_made_without_looking_for_garbage(tmp_path: Path, ids: np.ndarray) -> None:
+    write_frame(tmp_path, "train", "a", ids)
+    looked = []
+    reader = INSTANCE_READER._replace(build=lambda *_: looked.append(gc.isenabled()) or {})
+    assert load_frames(tmp_path, "train", reader) == [{}]
+    assert looked == [False] and gc.isenabled()
 
 
 def test_the_official_classes_in_the_official_order() -> None:

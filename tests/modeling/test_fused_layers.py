@@ -1,6 +1,9 @@
 """Fused layers against the plain ones; what can't be fused stays as it is."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,17 +15,19 @@ from detectron2.modeling.roi_heads import CascadeROIHeads, FastRCNNConvFCHead, S
 from torch import nn
 from torch.nn import functional as F
 
-from segtron.modeling.fused_layers import FusedConv2d, fuse_layers
+from segtron.modeling.fused_layers import FusedConv2d, _computes_in, fuse_layers
 
 # The plain layers round before they add.
 TOLERANCES = {
     torch.float32: {"rtol": 1e-4, "atol": 1e-5},
     torch.bfloat16: {"rtol": 2**-7, "atol": 2**-6},
 }
-PRECISIONS = list(TOLERANCES)
-pytestmark = pytest.mark.skipif(
-    not torch.backends.mkldnn.is_available(), reason="needs a PyTorch with oneDNN"
+HAS_ONEDNN = torch.backends.mkldnn.is_available()
+pytestmark = pytest.mark.skipif(not HAS_ONEDNN, reason="needs a PyTorch with oneDNN")
+needs_bfloat16 = pytest.mark.skipif(
+    not (HAS_ONEDNN and _computes_in(torch.bfloat16)), reason="oneDNN needs AVX-512 for it"
 )
+PRECISIONS = [torch.float32, pytest.param(torch.bfloat16, marks=needs_bfloat16)]
 
 
 def check_same(layers: nn.Module, x: torch.Tensor, dtype: torch.dtype) -> nn.Module:
@@ -153,10 +158,44 @@ def test_layers_that_have_run_can_be_copied_and_saved(tmp_path):
         assert torch.equal(copied(image(4)), expected)
 
 
+def load_in_place(layer: nn.Module, weight: torch.Tensor) -> None:
+    layer.load_state_dict({"weight": weight}, strict=False)
+
+
+def assign(layer: nn.Module, weight: torch.Tensor) -> None:
+    layer.load_state_dict({"weight": weight}, strict=False, assign=True)
+
+
+def replace_data(layer: nn.Module, weight: torch.Tensor) -> None:
+    layer.weight.data = weight
+
+
+@pytest.mark.parametrize("change", [load_in_place, assign, replace_data])
+@pytest.mark.parametrize("summand", [None, torch.ones(1, 4, 9, 12)])
+def test_a_layer_that_has_run_takes_other_weights(change, summand):
+    layer = FusedConv2d(Conv2d(4, 4, 3).requires_grad_(False), rectify=True)
+    other = Conv2d(4, 4, 3, activation=F.relu).requires_grad_(False)
+    other.bias.copy_(layer.bias)
+    x = image(4, number=1)
+    with torch.inference_mode():
+        before = layer(x, summand)
+    change(layer, other.weight.clone())
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x, summand), FusedConv2d(other, rectify=True)(x, summand))
+        assert not torch.equal(layer(x, summand), before)
+
+
+def test_a_layer_made_in_inference_mode():
+    with torch.inference_mode():
+        layer = Conv2d(4, 4, 3, activation=F.relu)
+        torch.testing.assert_close(FusedConv2d(layer, rectify=True)(image(4)), layer(image(4)))
+
+
 def test_nothing_in():
     check_same(Conv2d(4, 4, 1, activation=F.relu), image(4, number=0), torch.float32)
 
 
+@needs_bfloat16
 def test_features_of_another_precision_are_cast():
     layer = Conv2d(4, 4, 3, padding=1, activation=F.relu).to(torch.bfloat16).requires_grad_(False)
     x = image(4)
@@ -194,3 +233,36 @@ def test_pytorch_without_the_functions(monkeypatch):
     model = nn.Sequential(Conv2d(4, 4, 1))
     fuse_layers(model)
     assert type(model[0]) is Conv2d
+
+
+_IN_BFLOAT16 = """
+import copy, torch
+from detectron2.layers import Conv2d
+from detectron2.modeling.backbone.resnet import BottleneckBlock
+from segtron.modeling.fused_layers import fuse_layers
+
+for dtype in (torch.float32, torch.bfloat16):
+    plain = torch.nn.Sequential(
+        Conv2d(3, 8, 3, activation=torch.nn.functional.relu_),
+        BottleneckBlock(8, 8, bottleneck_channels=8, norm=""),
+    )
+    plain = plain.to(dtype).eval().requires_grad_(False)
+    fused = copy.deepcopy(plain)
+    fuse_layers(fused)
+    x = torch.rand(1, 3, 8, 9).to(dtype)
+    torch.testing.assert_close(fused(x), plain(x))
+    print(sum(type(module).__name__ == "FusedConv2d" for module in fused.modules()))
+"""
+
+
+@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx2"), reason="needs a CPU of x86")
+def test_a_cpu_without_avx512():
+    """Where oneDNN takes the CPU for one, it has no such functions for bfloat16."""
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_BFLOAT16],
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["4", "0"]

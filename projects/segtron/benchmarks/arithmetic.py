@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from segtron.benchmarks.report import Floor
 from segtron.benchmarks.wall_clock import synchronize
 
-_PRECISIONS = (torch.float32, torch.bfloat16)
 _SECONDS = 1.0  # about how long each of the two kinds of work is tried
 
 
@@ -38,6 +37,11 @@ def count_multiply_adds(work: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops() // 2
+
+
+def name_of(precision: torch.dtype) -> str:
+    """As keys name it, such as "bfloat16"."""
+    return str(precision).removeprefix("torch.")
 
 
 @torch.inference_mode()
@@ -81,15 +85,16 @@ def _fastest(work: Callable[[], Any], device: str) -> float:
 
 
 class MultiplyAddRates:
-    """`multiply_add_rate` of a device in all precisions."""
+    """`multiply_add_rate` of a device in several precisions."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, precisions: Iterable[torch.dtype], device: str = "cpu") -> None:
         """
         Args:
+            precisions: which.
             device: "cpu" or "cuda".
         """
         self._device = device
-        self._rates = dict.fromkeys(_PRECISIONS, 0.0)
+        self._rates = dict.fromkeys(precisions, 0.0)
         self.measure()
 
     def measure(self) -> None:
@@ -97,18 +102,14 @@ class MultiplyAddRates:
         for precision, rate in self._rates.items():
             self._rates[precision] = max(rate, multiply_add_rate(precision, self._device))
 
-    def floor(
-        self, work: str, amount: float, ours_s: float, precision: torch.dtype | None = None
-    ) -> Floor:
+    def floor(self, work: str, amount: float, ours_s: float, precision: torch.dtype) -> Floor:
         """The least time that a piece of work could take.
 
         Args:
             work: its name.
             amount: how many multiply-adds it needs.
             ours_s: seconds that it takes.
-            precision: that it is computed in; None for the one with the highest rate.
+            precision: that it is computed in, one of those that are measured.
         """
-        if precision is None:
-            precision = max(self._rates, key=self._rates.__getitem__)
-        bound = f"multiply-adds, {str(precision).removeprefix('torch.')}"
+        bound = f"multiply-adds, {name_of(precision)}"
         return Floor(work, bound, amount, self._rates[precision], ours_s)

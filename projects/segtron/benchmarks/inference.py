@@ -20,8 +20,9 @@ from segtron.benchmarks.agreement import (
     Likeness,
     check_instances,
     check_labels,
+    check_segments,
 )
-from segtron.benchmarks.arithmetic import MultiplyAddRates, count_multiply_adds
+from segtron.benchmarks.arithmetic import MultiplyAddRates, count_multiply_adds, name_of
 from segtron.benchmarks.compared_models import (
     NUM_THINGS,
     ComparedModel,
@@ -29,10 +30,11 @@ from segtron.benchmarks.compared_models import (
     panoptic_fpn,
     semantic_model,
 )
+from segtron.benchmarks.limits import MODEL_SIZES, check_device
 from segtron.benchmarks.machine import PASSED_SECONDS, OtherPrograms, describe_machine
 from segtron.benchmarks.made_up_images import draw_images
 from segtron.benchmarks.merging import compare_merging
-from segtron.benchmarks.peak_memory import peak_bytes_of
+from segtron.benchmarks.peak_memory import peak_of
 from segtron.benchmarks.report import Floor, Memory, Report, Row
 from segtron.benchmarks.timing import Run, garbage_collected_between, time_pairs
 from segtron.benchmarks.torchvision_mask_rcnn import build_torchvision_mask_rcnn
@@ -40,6 +42,8 @@ from segtron.benchmarks.variants import DETECTRON2, TORCHVISION, inference_varia
 from segtron.benchmarks.wall_clock import on_the_wall
 from segtron.inference.predictor import Predictor
 from segtron.memory import keep_freed_memory
+from segtron.modeling.build import compile_parts
+from segtron.modeling.precision import resolve_precision
 
 SEMANTIC_MODELS = {"fcn_8s_R_50": "FCN-8s R50", "unet_R_50": "U-Net R50"}
 # How often a run predicts; on a GPU once is over too soon to be timed.
@@ -86,7 +90,7 @@ def measure_inference(
     in float32, as Detectron2 and torchvision always do.
 
     Args:
-        size: height and width of the images in pixels, multiples of 32 from 64 up.
+        size: height and width of the images in pixels, one of `MODEL_SIZES`.
         seed: of weights and images.
         num_pairs: how often each pair of ways is timed.
         num_images: how many images a run predicts.
@@ -96,14 +100,18 @@ def measure_inference(
 
     Raises:
         RuntimeError: two ways don't find the same.
+        UserError: images can't be of this size, or there is no such device.
     """
+    MODEL_SIZES.check(size)
+    check_device(device)
     keep_freed_memory()  # as Segtron's tools do; the other side profits, too
     machine = describe_machine(PASSED_SECONDS)
     images = draw_images(num_images, size, seed)
     with tempfile.TemporaryDirectory() as folder:
         subjects = _subjects(Path(folder), images, device, seed, opts)
+        precisions = _precisions(subjects[0].model, device)
         with OtherPrograms() as others, garbage_collected_between():
-            rates = MultiplyAddRates(device)
+            rates = MultiplyAddRates(precisions, device)
             rows = [
                 row
                 for subject in subjects
@@ -114,7 +122,7 @@ def measure_inference(
         floors = [
             floor
             for subject in subjects
-            for floor in _find_floors(subject, images, rows, rates, device)
+            for floor in _find_floors(subject, images, rows, rates, precisions, device)
         ]
         machine["cores_used_by_others"] = others.cores
         memory = _measure_memory(subjects, images[0])
@@ -124,6 +132,7 @@ def measure_inference(
         "images": num_images,
         "seed": seed,
         "device": device,
+        "precision": name_of(precisions[0]),
     }
     return Report(machine, settings, rows, [], [], floors, memory)
 
@@ -159,7 +168,7 @@ def _subjects(
             f"Panoptic FPN R50 inference, {size}",
             panoptic_model,
             functools.partial(classes_of_segments, first_stuff=0),
-            check_labels,
+            check_segments,
             [
                 Rival(
                     DETECTRON2,
@@ -183,7 +192,7 @@ def _time_variants(
 ) -> list[Row]:
     rows = []
     for variant in inference_variants(device):
-        predictor = Predictor(subject.model.our_cfg(variant.opts))
+        predictor = _predictor(subject.model.our_cfg(variant.opts))
         ours = _way(
             lambda image, predictor=predictor: predictor([image])[0],
             subject.result_of,
@@ -199,6 +208,20 @@ def _time_variants(
             )
             rows.append(Row(f"{subject.work}{variant.suffix}", rival.name, timing))
     return rows
+
+
+def _predictor(cfg: CfgNode) -> Predictor:
+    """With compiled parts if MODEL.COMPILE asks for it, which only trainings heed elsewhere."""
+    predictor = Predictor(cfg)
+    if cfg.MODEL.COMPILE:
+        compile_parts(predictor.model)
+    return predictor
+
+
+def _precisions(model: ComparedModel, device: str) -> list[torch.dtype]:
+    """What each variant computes with."""
+    names = [model.our_cfg(variant.opts).TEST.PRECISION for variant in inference_variants(device)]
+    return [resolve_precision("TEST.PRECISION", name, torch.device(device)) for name in names]
 
 
 def _way(
@@ -225,6 +248,7 @@ def _find_floors(
     images: Sequence[np.ndarray],
     rows: Sequence[Row],
     rates: MultiplyAddRates,
+    precisions: Sequence[torch.dtype],
     device: str,
 ) -> list[Floor]:
     """What arithmetic alone takes, of each variant."""
@@ -232,17 +256,17 @@ def _find_floors(
     amount = sum(count_multiply_adds(functools.partial(stock, image)) for image in images)
     amount *= _REPEATS[torch.device(device).type]
     floors = []
-    for variant in inference_variants(device):
+    for variant, precision in zip(inference_variants(device), precisions, strict=True):
         work = f"{subject.work}{variant.suffix}"
         row = next(row for row in rows if row.work == work)
-        floors.append(rates.floor(work, amount, row.timing.ours_s, variant.precision))
+        floors.append(rates.floor(work, amount, row.timing.ours_s, precision))
     return floors
 
 
 def _measure_memory(subjects: Sequence[Subject], image: np.ndarray) -> list[Memory]:
     """Of those models that Detectron2 has, too."""
     return [
-        Memory(subject.work, by, peak_bytes_of(predict, cfg, image))
+        Memory(subject.work, by, *peak_of(predict, cfg, image))
         for subject in subjects[:2]
         for by, predict, cfg in (
             ("Segtron", _predict, subject.model.our_cfg()),
@@ -273,17 +297,27 @@ def _predict_by_torchvision(
 
 
 def instances_of(output: dict[str, Any]) -> Instances:
-    """What is compared of an output of Detectron2's form: boxes and classes, on the CPU."""
+    """What is compared of an output of Detectron2's form: boxes, classes, scores and masks, on the
+    CPU."""
     found = output["instances"].to("cpu")
-    return Instances(found.image_size, pred_boxes=found.pred_boxes, pred_classes=found.pred_classes)
+    return Instances(
+        found.image_size,
+        pred_boxes=found.pred_boxes,
+        pred_classes=found.pred_classes,
+        scores=found.scores,
+        pred_masks=found.pred_masks,
+    )
 
 
 def torchvision_instances_of(output: dict[str, torch.Tensor]) -> Instances:
-    """The same of torchvision's output, whose first class is the background."""
+    """The same of torchvision's output, whose first class is the background, and whose masks are
+    probabilities."""
     return Instances(
         tuple(output["masks"].shape[-2:]),
         pred_boxes=Boxes(output["boxes"].cpu()),
         pred_classes=output["labels"].cpu() - 1,
+        scores=output["scores"].cpu(),
+        pred_masks=output["masks"][:, 0].cpu() > 0.5,
     )
 
 

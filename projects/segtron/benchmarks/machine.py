@@ -17,7 +17,7 @@ import torch
 
 from segtron.machine import allowed_cores, describe_hardware, library_versions
 
-_LIBRARIES = ("numpy", "torch", "cv2", "PIL", "detectron2")
+_LIBRARIES = ("numpy", "torch", "torchvision", "cv2", "PIL", "detectron2")
 
 
 @contextmanager

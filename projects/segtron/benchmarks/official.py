@@ -35,6 +35,8 @@ class OfficialScorers:
 
     Attributes:
         numpy: the version that they ran with; None before they ran.
+        peak_bytes: the most memory that the process of the last run held; None before, and where
+            the system doesn't say.
     """
 
     def __init__(self, python: Path) -> None:
@@ -44,6 +46,7 @@ class OfficialScorers:
         """
         self._python = python
         self.numpy: str | None = None
+        self.peak_bytes: int | None = None
 
     def score_instances(self, gt_folder: Path, predictions: Path) -> Run:
         """Run `evalInstanceLevelSemanticLabeling`.
@@ -126,6 +129,7 @@ class OfficialScorers:
             raise RuntimeError(f"the official scorer failed:\n{done.stdout}{done.stderr}")
         content = json.loads(done.stdout)
         self.numpy = content["numpy"]
+        self.peak_bytes = content["peak_bytes"]
         scores = {
             name: math.nan if value is None else value for name, value in content["scores"].items()
         }

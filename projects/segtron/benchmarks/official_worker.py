@@ -6,7 +6,8 @@ This file is started on its own, by `segtron.benchmarks.official`, and must not 
     python official_worker.py panoptic GT_JSON PREDICTIONS_JSON PREDICTIONS_FOLDER
     python official_worker.py {boundary,error_types} GT_JSON RESULTS_JSON [DILATION_RATIO]
 
-prints {"seconds", "scores", "numpy"} as JSON; scores in percent, null where they are undefined.
+prints {"seconds", "scores", "numpy", "peak_bytes"} as JSON; scores in percent, null where they are
+undefined, and bytes null where the system doesn't say.
 Seconds are those of the processor, without starting Python and importing the scorer. Files that the
 scorer leaves behind go to the current folder.
 """
@@ -70,8 +71,19 @@ def main() -> None:
             name: None if math.isnan(value) else float(value) for name, value in scores.items()
         },
         "numpy": importlib.import_module("numpy").__version__,
+        "peak_bytes": _peak_bytes(),
     }
     print(json.dumps(content))
+
+
+def _peak_bytes() -> int | None:
+    """The most that this process has held, as `segtron.benchmarks.peak_memory` reads it."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            [peak] = (line.split()[1] for line in status if line.startswith("VmHWM:"))
+    except OSError:
+        return None
+    return int(peak) * 1024
 
 
 def _script_work(task: str, gt_folder: str, predictions_folder: str) -> Work:

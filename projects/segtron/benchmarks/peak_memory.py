@@ -8,13 +8,27 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 _STATUS = Path("/proc/self/status")
 
 
-def peak_bytes_of(work: Callable[..., Any], *arguments: Any) -> int:
-    """Peak resident memory of a process that does a piece of work and nothing else.
+class Peak(NamedTuple):
+    """The most memory that a process held.
+
+    Attributes:
+        host_bytes: resident.
+        gpu_bytes: of tensors on the GPU; None where the process used none.
+    """
+
+    host_bytes: int
+    gpu_bytes: int | None
+
+
+def peak_of(work: Callable[..., Any], *arguments: Any) -> Peak:
+    """Peak memory of a process that does a piece of work and nothing else.
 
     Libraries count, and so does what is read and built for the work.
 
@@ -26,9 +40,10 @@ def peak_bytes_of(work: Callable[..., Any], *arguments: Any) -> int:
         return pool.submit(_work_and_measure, work, arguments).result()
 
 
-def _work_and_measure(work: Callable[..., Any], arguments: tuple[Any, ...]) -> int:
+def _work_and_measure(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Peak:
     work(*arguments)
-    return _peak_bytes()
+    gpu_bytes = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
+    return Peak(_peak_bytes(), gpu_bytes)
 
 
 def _peak_bytes() -> int:

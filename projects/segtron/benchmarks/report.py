@@ -91,11 +91,13 @@ class Memory:
         work: what is done.
         by: whose program does it.
         peak_bytes: of resident memory.
+        gpu_bytes: of tensors on the GPU; None where there is none.
     """
 
     work: str
     by: str
     peak_bytes: int
+    gpu_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,8 +204,16 @@ class Report:
 
     def _memory_table(self) -> str:
         return _table(
-            ["work", "by", "peak, MB"],
-            [[entry.work, entry.by, f"{entry.peak_bytes / 1e6:.0f}"] for entry in self.memory],
+            ["work", "by", "peak, MB", "on the GPU, MB"],
+            [
+                [
+                    entry.work,
+                    entry.by,
+                    f"{entry.peak_bytes / 1e6:.0f}",
+                    _quotient(entry.gpu_bytes, 1e6, digits=0),
+                ]
+                for entry in self.memory
+            ],
             num_text_columns=2,
         )
 

@@ -35,8 +35,8 @@ def build_torchvision_mask_rcnn(cfg: CfgNode, size: tuple[int, int]) -> MaskRCNN
     """Build `maskrcnn_resnet50_fpn` as it is with its published weights (frozen batch norms, three
     trained stages), but with the weights of Detectron2's.
 
-    It computes what Detectron2's computes, except that it samples regions half a pixel beside and
-    rounds the anchors; in training it has twice as many proposals to draw from.
+    It computes what Detectron2's computes, of as many proposals, except that it samples regions
+    half a pixel beside and rounds the anchors.
 
     Args:
         cfg: of Detectron2's Mask R-CNN R50-FPN with its weights, with STRIDE_IN_1X1 False, for
@@ -53,6 +53,9 @@ def build_torchvision_mask_rcnn(cfg: CfgNode, size: tuple[int, int]) -> MaskRCNN
         max_size=max(size),
         image_mean=[value / 255 for value in reversed(cfg.MODEL.PIXEL_MEAN)],
         image_std=[1 / 255] * 3,
+        rpn_pre_nms_top_n_train=cfg.MODEL.RPN.PRE_NMS_TOPK_TRAIN,
+        rpn_pre_nms_top_n_test=cfg.MODEL.RPN.PRE_NMS_TOPK_TEST,
+        rpn_post_nms_top_n_train=cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN,
         rpn_post_nms_top_n_test=cfg.MODEL.RPN.POST_NMS_TOPK_TEST,
         box_batch_size_per_image=cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE,
         box_score_thresh=cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST,

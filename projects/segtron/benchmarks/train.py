@@ -18,12 +18,13 @@ from detectron2.solver import build_optimizer
 from detectron2.utils.events import EventStorage
 
 from segtron.benchmarks.agreement import check_losses
-from segtron.benchmarks.arithmetic import MultiplyAddRates, count_multiply_adds
+from segtron.benchmarks.arithmetic import MultiplyAddRates, count_multiply_adds, name_of
 from segtron.benchmarks.compared_models import NUM_THINGS, ComparedModel, mask_rcnn
+from segtron.benchmarks.limits import MODEL_SIZES, check_device
 from segtron.benchmarks.machine import PASSED_SECONDS, OtherPrograms, describe_machine
 from segtron.benchmarks.made_up_images import write_records
 from segtron.benchmarks.mask_targets import compare_mask_targets
-from segtron.benchmarks.peak_memory import peak_bytes_of
+from segtron.benchmarks.peak_memory import peak_of
 from segtron.benchmarks.report import Memory, Report, Row
 from segtron.benchmarks.timing import garbage_collected_between, time_pairs
 from segtron.benchmarks.torchvision_mask_rcnn import build_torchvision_mask_rcnn
@@ -33,6 +34,7 @@ from segtron.data.mapper import SegmentationMapper
 from segtron.engine.trainer import Trainer
 from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import load_weights
+from segtron.modeling.precision import training_precision
 
 NUM_OBJECTS = 12  # in an image
 # How many steps a run takes; on a GPU one is over too soon to be timed.
@@ -70,7 +72,7 @@ def measure_train(
     always do.
 
     Args:
-        size: height and width of the images in pixels, multiples of 32 from 64 up.
+        size: height and width of the images in pixels, one of `MODEL_SIZES`.
         seed: of weights, images and objects.
         num_pairs: how often each pair of ways is timed.
         batch_size: images of a step.
@@ -79,7 +81,10 @@ def measure_train(
 
     Raises:
         RuntimeError: two ways don't find about the same losses.
+        UserError: images can't be of this size, or there is no such device.
     """
+    MODEL_SIZES.check(size)
+    check_device(device)
     keep_freed_memory()  # as Segtron's tools do; the other side profits, too
     machine = describe_machine(PASSED_SECONDS)
     height, width = size
@@ -92,10 +97,16 @@ def measure_train(
         model = _for_training(mask_rcnn(Path(folder), image, device, seed, opts), size, batch_size)
         stock = stock_step(model.stock, records)
         rivals = {DETECTRON2: stock, TORCHVISION: torchvision_step(model.stock, records)}
+        variants = training_variants(device)
+        precisions = [
+            training_precision(model.our_cfg(variant.opts), torch.device(device))
+            for variant in variants
+        ]
         rows = []
-        with OtherPrograms() as others, garbage_collected_between():
-            rates = MultiplyAddRates(device)
-            for variant in training_variants(device):
+        with OtherPrograms() as others, garbage_collected_between(), torch.random.fork_rng():
+            torch.manual_seed(seed)  # by which the other sides draw regions
+            rates = MultiplyAddRates(precisions, device)
+            for variant in variants:
                 ours = _way(our_step(model.our_cfg(variant.opts), records, seed), device)
                 rows += [
                     Row(
@@ -110,12 +121,12 @@ def measure_train(
         machine["cores_used_by_others"] = others.cores
         amount = _STEPS[torch.device(device).type] * count_multiply_adds(stock)
         floors = [
-            rates.floor(row.work, amount, row.timing.ours_s, variant.precision)
-            for row, variant in zip(rows[:: len(rivals)], training_variants(device), strict=True)
+            rates.floor(row.work, amount, row.timing.ours_s, precision)
+            for row, precision in zip(rows[:: len(rivals)], precisions, strict=True)
         ]
         memory = [
-            Memory(work, "Segtron", peak_bytes_of(_train, model.our_cfg(), records, seed)),
-            Memory(work, DETECTRON2, peak_bytes_of(_train_as_stock, model.stock, records)),
+            Memory(work, "Segtron", *peak_of(_train, model.our_cfg(), records, seed)),
+            Memory(work, DETECTRON2, *peak_of(_train_as_stock, model.stock, records)),
         ]
     settings = {
         "pairs": num_pairs,
@@ -123,6 +134,7 @@ def measure_train(
         "batch_size": batch_size,
         "seed": seed,
         "device": device,
+        "precision": name_of(precisions[0]),
     }
     return Report(machine, settings, [*rows, targets], [], [], floors, memory)
 

@@ -18,40 +18,26 @@ class Variant(NamedTuple):
     suffix: str  # to the name of the work
     opts: Sequence[str]  # KEY VALUE pairs
     likeness: Likeness  # to Detectron2's results in float32
-    precision: torch.dtype | None  # that its floor is for; None for that of the highest rate
 
-
-_BFLOAT16_STEP = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.PRECISION", "bfloat16"]
 
 # First as users get it by default, then like for like.
 INFERENCE = [
-    Variant("", [], ROUNDED, None),
-    Variant(", float32", ["TEST.PRECISION", "float32"], SAME, torch.float32),
+    Variant("", [], ROUNDED),
+    Variant(", float32", ["TEST.PRECISION", "float32"], SAME),
 ]
 TRAINING = [
-    Variant("", [], ROUNDED, None),
-    Variant(", float32", ["SOLVER.AMP.ENABLED", "False"], SAME, torch.float32),
+    Variant("", [], ROUNDED),
+    Variant(", float32", ["SOLVER.AMP.ENABLED", "False"], SAME),
 ]
 # What else is timed on a GPU.
-INFERENCE_ON_GPU = [
-    Variant(", bfloat16", ["TEST.PRECISION", "bfloat16"], ROUNDED, torch.bfloat16),
-]
-TRAINING_ON_GPU = [
-    Variant(", bfloat16", _BFLOAT16_STEP, ROUNDED, torch.bfloat16),
-    Variant(
-        ", bfloat16, compiled",
-        [*_BFLOAT16_STEP, "MODEL.COMPILE", "True"],
-        ROUNDED,
-        torch.bfloat16,
-    ),
-]
+ON_GPU = [Variant(", compiled", ["MODEL.COMPILE", "True"], ROUNDED)]
 
 
 def inference_variants(device: str) -> list[Variant]:
     """The ways to predict that are timed on a device."""
-    return INFERENCE + (INFERENCE_ON_GPU if torch.device(device).type == "cuda" else [])
+    return INFERENCE + (ON_GPU if torch.device(device).type == "cuda" else [])
 
 
 def training_variants(device: str) -> list[Variant]:
     """The ways to train that are timed on a device."""
-    return TRAINING + (TRAINING_ON_GPU if torch.device(device).type == "cuda" else [])
+    return TRAINING + (ON_GPU if torch.device(device).type == "cuda" else [])

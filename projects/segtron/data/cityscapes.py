@@ -30,6 +30,7 @@ from segtron.data.panoptic import VOID, PanSegEncoding, segment_classes
 from segtron.data.record_cache import remember
 from segtron.data.sem_seg import IGNORED, IdEncoding
 from segtron.errors import UserError
+from segtron.memory import garbage_kept
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 INSTANCE_IDS_SUFFIX = "_gtFine_instanceIds.png"
@@ -269,8 +270,9 @@ def load_frames(root: Path, split: str, reader: Reader) -> list[dict[str, Any]]:
         return list(for_each(reader.find, frames, workers=num_readers(), desc=description, delay=2))
 
     name = f"{root.name}-{split}-{reader.name}"
-    found = remember(name, root, looked_into, find)
-    return [reader.build(frame, facts) for frame, facts in zip(frames, found, strict=True)]
+    with garbage_kept():
+        found = remember(name, root, looked_into, find)
+        return [reader.build(frame, facts) for frame, facts in zip(frames, found, strict=True)]
 
 
 def _find_instances(frame: Frame) -> dict[str, Any]:

@@ -24,7 +24,8 @@ class Predictor:
 
     Attributes:
         cfg: the model's config, with the device that it runs on.
-        model: in evaluation mode; semantic models as TEST.SLIDING_WINDOW and TEST.AUG want it.
+        model: in evaluation mode, as TEST.PRECISION, TEST.AUG and, of semantic models,
+            TEST.SLIDING_WINDOW want it.
         metadata: names, and if known colours and data set ids, of the model's classes.
 
     Example:

@@ -3,7 +3,8 @@ memory, and their weights lie as oneDNN reads them."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.layers import Conv2d
@@ -23,8 +24,8 @@ def fuse_layers(model: nn.Module) -> None:
     """Let layers of Detectron2 rectify their output, and add to it, as they write it.
 
     In place. Values are the same but for rounding: in 16 bits sums are rounded once, not twice.
-    Layers with weights of other precisions stay as they are, and where PyTorch has not the
-    functions, all do.
+    Layers with weights of other precisions stay as they are, as do those of bfloat16 on CPUs
+    without AVX-512; and where PyTorch has not the functions, all do.
 
     Args:
         model: on a CPU, its norms folded; it can't be trained any more.
@@ -47,6 +48,25 @@ def fuse_layers(model: nn.Module) -> None:
                     _replace_in_lists(parent, child, getattr(parent, name))
 
 
+@functools.cache
+def _computes_in(precision: torch.dtype) -> bool:
+    """Whether the functions work in a precision on this CPU. For bfloat16 they need AVX-512 or the
+    like; plain layers don't."""
+    ones, vector = torch.ones(1, 1, 1, 1, dtype=precision), torch.ones(1, 1, dtype=precision)
+    geometry = [0, 0], [1, 1], [1, 1], 1
+    try:
+        weight = torch.ops.mkldnn._reorder_convolution_weight(ones, *geometry, [1, 1, 1, 1])
+        torch.ops.mkldnn._convolution_pointwise(ones, weight, None, *geometry, _RELU, [], "")
+        torch.ops.mkldnn._linear_pointwise(vector, vector, None, _RELU, [], "")
+    except RuntimeError:
+        return False
+    return True
+
+
+def _has_precision(weight: torch.Tensor) -> bool:
+    return weight.dtype in _PRECISIONS and _computes_in(weight.dtype)
+
+
 def _replace_in_lists(fpn: FPN, before: nn.Module, after: nn.Module) -> None:
     """An FPN calls its layers by lists of its own, not by their names."""
     for layers in (fpn.lateral_convs, fpn.output_convs):
@@ -60,7 +80,7 @@ def _is_fusable(layer: nn.Module) -> bool:
         and (layer.activation in (None, F.relu, F.relu_) or isinstance(layer.activation, nn.ReLU))
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)
-        and layer.weight.dtype in _PRECISIONS
+        and _has_precision(layer.weight)
     )
 
 
@@ -84,16 +104,23 @@ def _flatten_channels_last(roi_heads: StandardROIHeads) -> None:
 def _fuse_fully_connected(head: FastRCNNConvFCHead) -> None:
     """Each `fc` is followed by a ReLU of its own."""
     for name, layer in list(head.named_children()):
-        if type(layer) is nn.Linear and layer.weight.dtype in _PRECISIONS:
+        if type(layer) is nn.Linear and _has_precision(layer.weight):
             setattr(head, name, _RectifiedLinear(layer))
             setattr(head, name.replace("fc", "fc_relu"), nn.Identity())
+
+
+class _Ordered(NamedTuple):
+    """A weight as oneDNN reads it."""
+
+    made_for: tuple[Any, ...]  # the state of the weight and the shape of the features
+    weight: torch.Tensor
 
 
 class FusedConv2d(nn.Module):
     """A convolution, what is added to it, and ReLU, in one pass through memory.
 
     oneDNN reads weights in an order of its own, which depends on the size of the features. The
-    weights are kept so, too, for the size that came last.
+    weights are kept so, too, for the size that came last and until others are loaded.
     """
 
     def __init__(self, convolution: nn.Conv2d, *, rectify: bool) -> None:
@@ -107,7 +134,7 @@ class FusedConv2d(nn.Module):
             convolution.groups,
         )
         self._then = _RELU if rectify else _NOTHING
-        self._ordered: tuple[torch.Size, torch.Tensor] | None = None
+        self._ordered: _Ordered | None = None
 
     def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -127,13 +154,17 @@ class FusedConv2d(nn.Module):
 
     def _weight_for(self, shape: torch.Size) -> torch.Tensor:
         """The weight in the order for features of a shape (N, C, H, W)."""
+        # Weights that were loaded are others in the same place, or lie elsewhere. Tensors of
+        # inference mode don't count their changes.
+        version = None if self.weight.is_inference() else self.weight._version
+        needed_for = shape, self.weight.data_ptr(), version
         ordered = self._ordered  # several threads may predict
-        if ordered is None or ordered[0] != shape:
+        if ordered is None or ordered.made_for != needed_for:
             weight = torch.ops.mkldnn._reorder_convolution_weight(
                 self.weight, *self._geometry, list(shape)
             )
-            self._ordered = ordered = shape, weight
-        return ordered[1]
+            self._ordered = ordered = _Ordered(needed_for, weight)
+        return ordered.weight
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the ordered weight, which PyTorch can't copy."""

@@ -48,7 +48,8 @@ def prepare_for_inference(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
     Returns:
         A model in evaluation mode with the same inputs and outputs; the latter as with
-        TEST.PRECISION float32, but for rounding.
+        TEST.PRECISION float32, but for rounding. Without postprocessing (`do_postprocess=False`),
+        masks on a CPU are `PastedMasks`, (N, M, M), instead of a tensor, (N, 1, M, M).
 
     Raises:
         UserError: the model's device can't compute with TEST.PRECISION.

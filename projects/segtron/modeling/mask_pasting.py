@@ -12,8 +12,11 @@ def paste_masks(
     """Stretch each mask over its box, by bilinear interpolation with nothing around the mask.
 
     The result is that of Detectron2's `paste_masks_in_image`, except where a pixel is at the
-    threshold up to rounding. A pixel's value is a weighted sum of the mask's, and its weights are
-    those of its row times those of its column: so two small matrix products give all pixels.
+    threshold up to rounding. With thresholds below 0.5 masks reach beyond their boxes, by half of a
+    cell at most, as Detectron2's do on GPUs; on CPUs it cuts them off next to the box.
+
+    A pixel's value is a weighted sum of the mask's, and its weights are those of its row times
+    those of its column: so two small matrix products give all pixels.
 
     Args:
         masks: (N, M, M), from 0 to 1, on the CPU.

@@ -55,7 +55,7 @@ def training_precision(cfg: CfgNode, device: torch.device) -> torch.dtype:
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies matrices of bfloat16 faster than those of float32.
 
-    Any CPU can, but without instructions of its own it converts each number first.
+    Any CPU can multiply them, but without instructions of its own it converts each number first.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -29,7 +29,6 @@ from segtron.benchmarks.data.ways import (
     their_mapper,
 )
 from segtron.data.image_io import read_ids
-from segtron.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +45,6 @@ def test_frames_have_so_many_instances(frames: DataFrames) -> None:
     for record in frames.sem_seg_records:
         assert record["sem_seg_file_name"].endswith("_labelTrainIds.png")
     assert len(frames.panoptic_records) == 2
-
-
-def test_frames_of_odd_sizes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="161 x 320"):
-        DataFrames(tmp_path, 1, size=(161, 320), most_instances=6, seed=0)
 
 
 def test_frames_are_repeated(frames: DataFrames, tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ import json
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from detectron2.data import MetadataCatalog
 
-from segtron.benchmarks.evaluation import coco, growth, measure, workers
+from segtron.benchmarks.evaluation import coco, growth, measure, memory, workers
+from segtron.benchmarks.peak_memory import Peak
 
 TOOL = Path(__file__).parents[3] / "tools" / "benchmark.py"
 
@@ -82,6 +85,13 @@ def test_the_whole_tool(run_tool, small, tmp_path, caplog):
             assert entry["state_bytes"] > 0
         else:
             assert entry["state_bytes"] is None
+    assert [(entry["work"], entry["by"]) for entry in content["memory"]] == [
+        ("no work, libraries alone", "Segtron"),
+        ("cityscapes-instance from files", "Segtron"),
+        ("cityscapes-semantic from files", "Segtron"),
+        ("panoptic from files", "Segtron"),
+    ]
+    assert all(entry["peak_bytes"] > 50e6 for entry in content["memory"])
     assert content["left_out"] == [
         "Left out: the official Cityscapes scripts, TIDE and faster-coco-eval "
         "(--skip-official-scripts)."
@@ -109,6 +119,36 @@ def test_unequal_scores_are_no_benchmark(small, monkeypatch, tmp_path):
         measure.compare_evaluation(frames, tmp_path, official=None, num_pairs=1)
 
 
+def test_memory_of_official_scorers(monkeypatch, tmp_path):
+    """Without one that can't say."""
+
+    class Official:
+        def score_instances(self, *files):
+            self.peak_bytes = 7
+
+        def score_labels(self, *files):
+            self.peak_bytes = None
+
+        def score_panoptic(self, *files):
+            self.peak_bytes = 9
+
+    monkeypatch.setattr(memory, "peak_of", lambda *_: Peak(100, None))
+    saved = SimpleNamespace(
+        gt_folder=tmp_path,
+        instances=tmp_path,
+        labels=tmp_path,
+        gt_json=tmp_path,
+        pred_json=tmp_path,
+    )
+    entries = memory.measure_scoring_memory(saved, Official())
+    assert [entry.peak_bytes for entry in entries] == [100, 100, 100, 100, 7, 9]
+    assert [entry.work for entry in entries[-2:]] == [
+        "cityscapes-instance from files",
+        "panoptic from files",
+    ]
+    assert {entry.by for entry in entries[-2:]} == {"the official script"}
+
+
 def test_one_core_has_nothing_to_share(small, monkeypatch, tmp_path):
     monkeypatch.setattr(workers, "num_usable_cores", lambda: 1)
     rows = workers.compare_workers(None, tmp_path, num_instances=5, num_pairs=1)
@@ -119,6 +159,25 @@ def test_a_work_has_to_be_named(run_tool):
     code, _, stderr = run_tool()
     assert code == 2
     assert "WORK" in stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["train", "--size", 33, 20], "images of 33 x 20 can't be used here"),
+        (["inference", "--size", 64, 32], "multiples of 32 from 64 up"),
+        (["data", "--size", 65, 128], "multiples of 2 from 32 up"),
+        (["evaluate", "--size", 1, 1], "whole numbers from 32 up"),
+        (["data", "--seed", -1], "-1 is not from 0 to"),
+        (["train", "--device", "cuda"], "PyTorch finds no GPU"),
+        (["inference", "--device", "cuda"], "PyTorch finds no GPU"),
+    ],
+)
+def test_what_can_not_be_measured(options, sentence, run_tool, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, stdout, stderr = run_tool(*options)
+    assert code == 2
+    assert sentence in stderr and stdout == ""
 
 
 def test_help_has_an_example(run_tool):

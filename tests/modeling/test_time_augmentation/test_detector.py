@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNNWithTTA
@@ -34,6 +37,40 @@ def test_one_view_says_what_the_model_says(build, kind):
             result["sem_seg"] = output["sem_seg"]
     assert_equal(results, expected)
     assert model.roi_heads.mask_on
+
+
+@pytest.mark.parametrize("precision", [None, torch.float32])
+def test_threads_share_a_model(build, precision):
+    """One predicts an image while another one is looking for boxes."""
+    model = build("mask_rcnn") if precision is None else fast_copy(build("mask_rcnn"), precision)
+    averaging = AveragingDetector(model, min_sizes=[0], flip=False, **OPTIONS)
+
+    @torch.no_grad()
+    def predict():
+        return averaging(batch()[:1])
+
+    [expected] = predict()
+    looks_for_boxes, may_go_on = threading.Event(), threading.Event()
+
+    def wait(*_):
+        if threading.current_thread() is not threading.main_thread():
+            looks_for_boxes.set()
+            assert may_go_on.wait(60)
+
+    handle = model.roi_heads.box_head.register_forward_pre_hook(wait)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(predict)
+            assert looks_for_boxes.wait(60)
+            try:
+                results = predict()
+            finally:
+                may_go_on.set()
+            results += other.result()
+    finally:
+        handle.remove()
+    assert expected["instances"].has("pred_masks")
+    assert_equal(results, [expected, expected])
 
 
 @torch.no_grad()

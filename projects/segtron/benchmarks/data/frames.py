@@ -28,7 +28,6 @@ from segtron.data.cityscapes import (
 from segtron.data.toytown.canvas import Annotation
 from segtron.data.toytown.scene import Scene, make_scene, render_instance_ids
 from segtron.data.toytown.writer import write_image_files
-from segtron.errors import UserError
 
 SPLIT, _CITY = "train", "fourfold"
 _TRAIN_SCENES = 0
@@ -56,10 +55,6 @@ class DataFrames:
                 left; parts of one instance in several places count as one.
             seed: the same seed gives the same frames.
         """
-        if any(side % 2 for side in size):
-            raise UserError(
-                f"frames of {size[0]} x {size[1]} can't be made of four; use even sizes"
-            )
         self.root = root
         for index in range(number):
             scene = _draw(seed, index, size, most_instances)

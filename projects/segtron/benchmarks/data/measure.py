@@ -35,6 +35,7 @@ from segtron.benchmarks.data.ways import (
     timed,
     with_semantics,
 )
+from segtron.benchmarks.limits import MAPPED_SIZES
 from segtron.benchmarks.machine import describe_machine, one_core
 from segtron.benchmarks.report import Floor, Growth, Memory, Report, Row
 from segtron.benchmarks.timing import (
@@ -75,7 +76,7 @@ def measure_data(
 
     Args:
         num_images: how many frames, each with `INSTANCES` instances.
-        size: of a frame, height and width, even numbers.
+        size: of a frame, height and width, one of `MAPPED_SIZES`.
         seed: of the frames.
         num_pairs: how often each pair is timed.
 
@@ -87,6 +88,7 @@ def measure_data(
         RuntimeError: the two ways of a row don't give the same.
         UserError: frames can't be of this size.
     """
+    MAPPED_SIZES.check(size)
     machine = describe_machine()
     settings = {"images": num_images, "size": list(size), "seed": seed, "pairs": num_pairs}
     with (

@@ -11,6 +11,7 @@ from pathlib import Path
 from segtron.benchmarks.comparison import Comparison, time_comparisons
 from segtron.benchmarks.evaluation.coco import coco_comparisons
 from segtron.benchmarks.evaluation.growth import GROWING_INSTANCES, measure_growth
+from segtron.benchmarks.evaluation.memory import measure_scoring_memory
 from segtron.benchmarks.evaluation.workers import compare_workers
 from segtron.benchmarks.frames import (
     INSTANCE_SET,
@@ -19,6 +20,7 @@ from segtron.benchmarks.frames import (
     Frames,
     Output,
 )
+from segtron.benchmarks.limits import SCORED_SIZES
 from segtron.benchmarks.machine import OtherPrograms, describe_machine, one_core
 from segtron.benchmarks.official import OfficialScorers, prepare_official_scorers
 from segtron.benchmarks.report import Report, Row
@@ -68,7 +70,7 @@ def measure_evaluation(
 
     Args:
         num_frames: frames that are made up for it.
-        size: their height and width in pixels.
+        size: their height and width in pixels, one of `SCORED_SIZES`.
         seed: the same seed gives the same frames.
         num_pairs: how often each pair of ways is timed.
         with_official_scorers: whether to use those that need an environment of their own, which is
@@ -76,7 +78,9 @@ def measure_evaluation(
 
     Raises:
         RuntimeError: two ways don't give the same scores.
+        UserError: frames can't be of this size.
     """
+    SCORED_SIZES.check(size)
     official, left_out = None, []
     if not with_official_scorers:
         left_out.append(
@@ -111,10 +115,13 @@ def measure_evaluation(
         with one_core():
             rows = compare_evaluation(frames, scratch, official=official, num_pairs=num_pairs)
             growth = measure_growth(frames, scratch / "growth", num_instances=INSTANCES)
+            memory = measure_scoring_memory(
+                SavedFrames(frames, scratch / "memory", num_instances=INSTANCES), official
+            )
     if official is not None:
         machine["versions"]["numpy of the official scripts"] = official.numpy
     settings = {"images": num_frames, "pairs": num_pairs, "size": size, "seed": seed}
-    return Report(machine, settings, [*rows, *workers], growth, left_out)
+    return Report(machine, settings, [*rows, *workers], growth, left_out, memory=memory)
 
 
 def compare_evaluation(

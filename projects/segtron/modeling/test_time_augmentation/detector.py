@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -90,8 +90,7 @@ class AveragingDetector(AveragingModel):
     ) -> FoundBoxes:
         """What is found in a view."""
         proposals, _ = self.model.proposal_generator(images, features, None)
-        with _without_masks(self.model.roi_heads):
-            [found], _ = self.model.roi_heads(images, features, proposals, None)
+        [found], _ = _finding_boxes(self.model.roi_heads)(images, features, proposals, None)
         boxes = view.boxes_in_output(found.pred_boxes.tensor, height, width)
         return FoundBoxes(boxes, found.scores, found.pred_classes)
 
@@ -137,12 +136,9 @@ class AveragingDetector(AveragingModel):
         return instances
 
 
-@contextmanager
-def _without_masks(roi_heads: nn.Module) -> Iterator[None]:
-    """Let ROI heads find boxes only."""
-    was_on = roi_heads.mask_on
-    roi_heads.mask_on = False
-    try:
-        yield
-    finally:
-        roi_heads.mask_on = was_on
+def _finding_boxes(roi_heads: nn.Module) -> nn.Module:
+    """The same ROI heads with the same layers, but without masks. The model's own stay as they are,
+    for other threads may predict with them."""
+    boxes_only = copy.copy(roi_heads)
+    boxes_only.mask_on = False
+    return boxes_only
