@@ -7,6 +7,9 @@ import pytest
 from segtron.data import run_lengths
 from segtron.data.run_lengths import covered_pixels, decode_all_run_lengths, decode_run_lengths
 
+# Differences of 2**39 that add up to runs whose sum goes around in int64.
+AROUND = "0" + "ooooooo?" * 2**15
+
 
 @pytest.mark.parametrize("seed", range(20))
 def test_equals_what_was_encoded(seed):
@@ -60,15 +63,15 @@ def test_no_text_ends_in_the_next():
 def test_covered_pixels(monkeypatch, at_once):
     """Broken texts cost themselves only, in whichever batch they are."""
     monkeypatch.setattr(run_lengths, "_AT_ONCE", at_once)
-    # The last is of runs 3, 2, 1, and 3 less than the second.
-    broken = {2: "/", 3: "0P", 9: "", 17: "321M"}
+    # The last but one is of runs 3, 2, 1, and 3 less than the second.
+    broken = {2: "/", 3: "0P", 9: "", 17: "321M", 18: AROUND}
     texts, expected = [], []
     for number in range(20):
         total = 10 + 1000 * number
         runs = [number, 5, total - number - 5]
         packed = mask_util.frPyObjects({"size": [1, total], "counts": runs}, 1, total)
         texts.append(broken.get(number, packed["counts"].decode()))
-        expected.append({2: -1, 3: -1, 9: 0, 17: -1}.get(number, total))
+        expected.append({2: -1, 3: -1, 9: 0, 17: -1, 18: -1}.get(number, total))
     covered = covered_pixels(texts)
     assert covered.dtype == np.int64
     assert covered.tolist() == expected

@@ -103,6 +103,27 @@ def test_is_indexed_like_bitmaps():
         masks.crop_and_resize(torch.zeros(2, 4), 28)
 
 
+def test_targets_can_be_joined():
+    """As ROI heads of one's own may do."""
+    frames = objects(6)
+    chosen = RegionMasks(frames[:4], torch.tensor([3, 1, 1]))
+    for others in ([BitMasks(frames[4:])], [chosen, BitMasks(frames[2:3]), chosen[:0]]):
+        images = [
+            Instances((HEIGHT, WIDTH), gt_masks=masks, gt_classes=torch.zeros(len(masks)))
+            for masks in (chosen, *others)
+        ]
+        joined = Instances.cat(images).gt_masks
+        expected = torch.cat([masks.tensor for masks in (chosen, *others)])
+        assert torch.equal(joined.tensor, expected)
+        boxes = regions(len(joined))[: len(joined)]
+        plain = BitMasks(expected).crop_and_resize(boxes, 14)
+        assert (joined.crop_and_resize(boxes, 14) == plain).float().mean() > 0.999
+    moved = chosen.to(torch.float32)
+    assert moved.tensor.dtype == torch.bool
+    with pytest.raises(ValueError, match="no list"):
+        chosen[torch.tensor([[0, 1], [1, 0]])]
+
+
 def test_area_outside_is_that_of_copied_frames():
     masks, boxes = objects(6), regions(40)
     numbers = torch.arange(len(boxes)) % 6
@@ -146,6 +167,33 @@ def test_a_model_learns_the_same(model_and_images):
         torch.testing.assert_close(loss, theirs[name], rtol=1e-4, atol=1e-6)
     # What the data loader gave is as it was.
     assert [image["instances"].gt_masks for image in images] == before
+
+
+@pytest.mark.parametrize("by_name", ["all", "targets", "none"])
+def test_heads_may_be_called_by_name(model_and_images, monkeypatch, by_name):
+    model, images = model_and_images
+    seen = []
+    kind = type(model.roi_heads)
+
+    def forward(self, images, features, proposals, targets=None):
+        seen.append(targets)
+        return kind_forward(self, images, features, proposals, targets)
+
+    kind_forward = kind.forward
+    monkeypatch.setattr(kind, "forward", forward)
+    inputs = model.preprocess_image(images)
+    features = model.backbone(inputs.tensor)
+    targets = [image["instances"] for image in images]
+    with EventStorage():
+        proposals, _ = model.proposal_generator(inputs, features, targets)
+        given = {"images": inputs, "features": features, "proposals": proposals}
+        if by_name == "all":
+            model.roi_heads(**given, targets=targets)
+        elif by_name == "targets":
+            model.roi_heads(*given.values(), targets=targets)
+        else:
+            model.roi_heads(*given.values(), targets)
+    assert [type(image.gt_masks) for image in seen[0]] == [RegionMasks] * 2
 
 
 def test_no_frame_is_copied(model_and_images, monkeypatch):

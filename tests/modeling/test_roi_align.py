@@ -104,6 +104,17 @@ def test_values_and_gradients(output_size, sampling_ratio, aligned):
     assert pooled.abs().amax(dim=(1, 2, 3)).gt(0.1).float().mean() > 0.5
 
 
+@pytest.mark.parametrize("output_size", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_boxes_of_about_a_cell(output_size, aligned):
+    """The number of samples is that of cells, rounded up: a rounding error must not add one."""
+    generator = torch.Generator().manual_seed(3)
+    corners = torch.rand(500, 2, generator=generator) * torch.tensor([50.0, 34])
+    sides = torch.rand(500, 2, generator=generator) * 4.5
+    rois = torch.cat([torch.zeros(500, 1), corners, corners + sides], dim=1)
+    assert_same(features(1), rois, output_size, 0, aligned)
+
+
 @pytest.mark.parametrize("output_size", [(4, 4), (8, 2), (1, 1)])
 @pytest.mark.parametrize("sampling_ratio", [1, 2, 4])
 @pytest.mark.parametrize("aligned", [True, False])

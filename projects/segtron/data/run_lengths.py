@@ -64,12 +64,20 @@ def decode_all_run_lengths(texts: Sequence[str | bytes]) -> tuple[np.ndarray, np
     numbers = np.add.reduceat((codes & 31).astype(np.int64) << (5 * place), first)
     is_negative = codes[last] & 16 != 0
     numbers[is_negative] -= 1 << (5 * lengths[is_negative])
-    if np.abs(numbers).max() >= _LONGEST:
-        raise ValueError("a run is longer than any picture")
+    _check_bounds(numbers)
     ends = np.searchsorted(last, text_ends)
     counts = np.diff(ends, prepend=0)
     _add_up(numbers, ends - counts, counts)
+    # Again, for small differences add up, too.
+    _check_bounds(numbers)
     return numbers, counts
+
+
+def _check_bounds(numbers: np.ndarray) -> None:
+    """Refuse numbers whose sums could leave the range of int64."""
+    largest = int(np.abs(numbers).max())
+    if largest >= _LONGEST or largest * numbers.size >= 2**63:
+        raise ValueError("a run is longer than any picture")
 
 
 def covered_pixels(texts: Sequence[str | bytes]) -> np.ndarray:

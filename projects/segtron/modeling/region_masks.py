@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -48,20 +49,36 @@ class RegionMasks(BitMasks):
 
     def to(self, *args: Any, **kwargs: Any) -> RegionMasks:
         """See `BitMasks`."""
-        objects = self._objects.to(*args, **kwargs)
+        objects = self._objects.to(*args, **kwargs).bool()
         return RegionMasks(objects, self._numbers.to(objects.device))
 
     def __getitem__(self, item: int | slice | torch.Tensor) -> RegionMasks:
         """See `BitMasks`."""
+        if isinstance(item, int):
+            return RegionMasks(self._objects, self._numbers[item, None])
         if isinstance(item, torch.Tensor):
             item = item.to(self.device)
-        return RegionMasks(self._objects, self._numbers[item].reshape(-1))
+        numbers = self._numbers[item]
+        if numbers.dim() != 1:
+            raise ValueError(f"masks are no list where they are indexed by {item}")
+        return RegionMasks(self._objects, numbers)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __repr__(self) -> str:
         return f"RegionMasks(num_instances={len(self)}, num_objects={len(self._objects)})"
+
+    @staticmethod
+    def cat(bitmasks_list: list[BitMasks]) -> RegionMasks:
+        """See `BitMasks`; some of them may be plain ones."""
+        parts = [
+            part if isinstance(part, RegionMasks) else RegionMasks.of_objects(part)
+            for part in bitmasks_list
+        ]
+        firsts = itertools.accumulate((len(part._objects) for part in parts[:-1]), initial=0)
+        numbers = [part._numbers + first for part, first in zip(parts, firsts, strict=True)]
+        return RegionMasks(torch.cat([part._objects for part in parts]), torch.cat(numbers))
 
     def by_object(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """For each object that has regions: (R,) which these are, and its mask, (H, W) bool."""
@@ -99,10 +116,12 @@ class RegionMasks(BitMasks):
         object's regions."""
         order = torch.argsort(self._numbers, stable=True)
         objects = self._numbers[order]
-        left, top, right, bottom = (boxes[order] - 0.5).unbind(dim=1)
+        boxes = boxes[order]
+        left, top = (boxes[:, :2] - 0.5).unbind(dim=1)
+        across, down = (boxes[:, 2:] - boxes[:, :2]).unbind(dim=1)
         height, width = self.image_size
-        rows = _of_windows(cells_of_bins(top, bottom, mask_size, height), objects)
-        columns = _of_windows(cells_of_bins(left, right, mask_size, width), objects)
+        rows = _of_windows(cells_of_bins(top, down, mask_size, height), objects)
+        columns = _of_windows(cells_of_bins(left, across, mask_size, width), objects)
         found, counts = torch.unique_consecutive(objects, return_counts=True)
         sums = torch.empty(len(order), mask_size, mask_size)
         begin = 0
@@ -128,15 +147,20 @@ def use_region_masks(model: nn.Module) -> None:
     """
     heads = getattr(model, "roi_heads", None)
     if isinstance(heads, ROIHeads):
-        heads.register_forward_pre_hook(_with_region_masks)
+        heads.register_forward_pre_hook(_with_region_masks, with_kwargs=True)
 
 
-def _with_region_masks(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A hook before ROI heads."""
-    *others, targets = inputs
-    if not module.training or not isinstance(targets, list):
-        return inputs
-    return *others, [_with_masks_by_object(image) for image in targets]
+def _with_region_masks(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """A hook before ROI heads, which are called with images, features, proposals and targets."""
+    if not module.training:
+        return None
+    if "targets" in kwargs:
+        targets = [_with_masks_by_object(image) for image in kwargs["targets"]]
+        return args, kwargs | {"targets": targets}
+    *others, targets = args
+    return (*others, [_with_masks_by_object(image) for image in targets]), kwargs
 
 
 def _with_masks_by_object(targets: Instances) -> Instances:

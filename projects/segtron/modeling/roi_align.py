@@ -41,12 +41,14 @@ class CellROIAlign(ROIAlign):
             return super().forward(input, rois)
         batch, channels, height, width = input.shape
         boxes = rois[:, 1:].float() * self.spatial_scale - (0.5 if self.aligned else 0.0)
-        if not self.aligned:  # they have one cell at least
-            boxes[:, 2:] = torch.maximum(boxes[:, 2:], boxes[:, :2] + 1.0)
-        left, top, right, bottom = boxes.unbind(dim=1)
+        left, top = boxes[:, :2].unbind(dim=1)
+        lengths = boxes[:, 2:] - boxes[:, :2]
+        if not self.aligned:
+            lengths = lengths.clamp(min=1.0)
+        across, down = lengths.unbind(dim=1)
         ratio = self.sampling_ratio
-        rows = cells_of_bins(top, bottom, self.output_size[0], height, sampling_ratio=ratio)
-        columns = cells_of_bins(left, right, self.output_size[1], width, sampling_ratio=ratio)
+        rows = cells_of_bins(top, down, self.output_size[0], height, sampling_ratio=ratio)
+        columns = cells_of_bins(left, across, self.output_size[1], width, sampling_ratio=ratio)
         sums = _cross(rows, columns, rois[:, 0].int() * (height * width), width)
         cells = input.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
         pooled = _WeightedSums.apply(cells, *sums)
@@ -110,18 +112,17 @@ class Cells(NamedTuple):
 
 
 def cells_of_bins(
-    start: torch.Tensor, end: torch.Tensor, num_bins: int, size: int, *, sampling_ratio: int = 0
+    start: torch.Tensor, length: torch.Tensor, num_bins: int, size: int, *, sampling_ratio: int = 0
 ) -> Cells:
     """What each bin of a region sums up along one axis.
 
     Args:
         start: (R,) float32 where regions begin, in cells: 0 is the middle of the first one.
-        end: (R,) where they end.
+        length: (R,) of regions, in cells.
         num_bins: of each region.
         size: number of cells.
         sampling_ratio: samples of a bin; 0 for as many as it has cells.
     """
-    length = end - start
     step = (length / num_bins)[:, None, None]
     if sampling_ratio > 0:
         num_samples = torch.full_like(length, sampling_ratio)

@@ -149,9 +149,14 @@ def _of_names(
                 f"{where}: the category {category} is {result['category_name']!r} here, "
                 f"{classes[category]!r} before; predict again"
             )
-        sizes = {result["image_id"]: image.size}
-        check_annotations([result], sizes, classes, lambda _, where=where: where)
         image.entries.append((where, result))
+    # By the names of their images: other programs' ids need not be of one file each.
+    check_annotations(
+        [{**result, "image_id": result["file_name"]} for result in results],
+        {name: image.size for name, image in images.items()},
+        classes,
+        lambda i: name_of_result(src, i),
+    )
     return list(images.values()), dict(sorted(classes.items()))
 
 
