@@ -17,7 +17,7 @@ import yaml
 
 from segtron.config import load_config
 from segtron.data.converters import formats
-from segtron.data.converters.formats import FORMATS
+from segtron.data.converters.formats import COMMON_FLAGS, FORMATS, Format
 
 COMMAND = Path(__file__).parents[2] / "datasets" / "convert.py"
 
@@ -143,6 +143,17 @@ def test_formats_are_listed(convert) -> None:
     assert code == 0 and all(name in stdout for name in FORMATS)
     code, _, stderr = convert("labelbox", "a", "b")
     assert code == 2 and "invalid choice: 'labelbox'" in stderr
+
+
+def test_the_flags_that_formats_can_not_have_are_those_of_all(convert, monkeypatch) -> None:
+    bare = Format("a format", "a file", open, (), "bare a b")
+    monkeypatch.setattr(formats, "FORMATS", {**FORMATS, "bare": bare})
+    flags = set()
+    for arguments in (["--help"], ["bare", "--help"]):
+        code, stdout, _ = convert(*arguments)
+        assert code == 0
+        flags.update(re.findall(r"(?<!\S)--[a-z-]+(?=[],\s])", stdout))
+    assert flags == set(COMMON_FLAGS)
 
 
 @pytest.mark.usefixtures("no_parts_stay")
