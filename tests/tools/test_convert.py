@@ -182,3 +182,15 @@ def test_a_format_of_ones_own(convert, photos: Path, tmp_path: Path, monkeypatch
 def test_parts_that_are_not_there(convert, photos: Path, tmp_path: Path) -> None:
     arguments = ("labelme", photos, tmp_path / "out", "--parts", tmp_path / "no.py")
     assert_one_sentence(convert(*arguments), "no.py is no Python file")
+
+
+def test_parts_without_a_file(convert) -> None:
+    code, _, stderr = convert("--parts")
+    assert code == 2 and "expected one argument" in stderr
+    assert stderr.startswith("usage: convert.py [-h] [--parts FILE] FORMAT ...\n")
+
+
+def test_a_shortened_flag_is_not_taken_for_parts(convert, photos: Path, tmp_path: Path) -> None:
+    code, _, stderr = convert("--part", tmp_path / "own.py", "labelme", photos, tmp_path / "out")
+    assert code == 2 and "Traceback" not in stderr
+    assert not (tmp_path / "out").exists()
