@@ -29,7 +29,9 @@ EXAMPLE = "Example:\n  python datasets/convert.py "
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     # Parts may register formats, which are commands below; and --parts may stand anywhere.
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, usage="%(prog)s [-h] [--parts FILE] FORMAT ..."
+    )
     command_line.add_parts(own)
     given, others = own.parse_known_args(argv)
     load_parts(given.parts)
@@ -39,6 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         epilog=f"{EXAMPLE}{FORMATS['labelme'].example}\n\n"
         "python datasets/convert.py FORMAT --help tells more of a format.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # of --parts, which would not be loaded
     )
     commands = parser.add_subparsers(metavar="FORMAT", required=True)
     for name, format in FORMATS.items():

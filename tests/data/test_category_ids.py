@@ -73,6 +73,21 @@ def test_categories_of_panoptic_sets(name):
     ]
 
 
+def test_several_ids_of_one_class(name):
+    MetadataCatalog.get(name).set(
+        thing_classes=["car"],
+        stuff_classes=["things", "road"],
+        thing_dataset_id_to_contiguous_id={3: 0, 4: 0},
+        stuff_dataset_id_to_contiguous_id={8: 1, 7: 1},
+    )
+    assert panoptic_categories(name) == [
+        Category(3, "car", True),
+        Category(4, "car", True),
+        Category(7, "road", False),
+        Category(8, "road", False),
+    ]
+
+
 def test_segments_by_the_ids_of_the_data_set(name):
     set_panoptic(name)
     things = [{"id": 5, "isthing": True, "category_id": 3, "score": 0.5}]

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from segtron.data.each_item import for_each
+from segtron.data import each_item
+from segtron.data.each_item import for_each, go_through
 from segtron.errors import UserError
 
 
@@ -32,3 +33,15 @@ def test_the_first_error_ends_all():
     with pytest.raises(UserError, match="three"):
         list(for_each(work, range(1000), workers=1))
     assert len(seen) < 1000
+
+
+def test_a_step_of_something_longer(monkeypatch):
+    bars = []
+
+    def show(results, **bar):
+        bars.append(bar)
+        return results
+
+    monkeypatch.setattr(each_item, "tqdm", show)
+    assert list(go_through(str, [3, 1], "reading")) == ["3", "1"]
+    assert bars == [{"total": 2, "desc": "reading", "delay": 2, "leave": False}]

@@ -1,7 +1,6 @@
 """The fast copy of a model against the model: the same outputs, and the model as it was."""
 
 import copy
-import functools
 import gc
 import weakref
 from collections import Counter
@@ -12,215 +11,28 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ROIAlign
 from detectron2.modeling import SemanticSegmentor
-from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import pairwise_iou
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from segtron.config import get_default_config, load_config
+from segtron.config import load_config
 from segtron.modeling.build import build_model
 from segtron.modeling.inference import fast_copy, prepare_for_inference
 from segtron.modeling.mask_pasting import PastedMasks
-from segtron.modeling.roi_align import CellROIAlign, CellROIPooler
+from segtron.modeling.roi_align import CellROIAlign
 from segtron.modeling.test_time_augmentation.segmentor import AveragingSegmentor
 
-from ..conftest import TINY_MODEL, TINY_POINT_REND
+from .same_outputs import assert_equal
+from .settled_models import MODELS, batch, config, settle
 from .test_time_augmentation.averaging import averaging_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-UNET_ENCODER = {
-    "BACKBONE": {"NAME": "UNetEncoder"},
-    "UNET_ENCODER": {"CHANNELS": [8, 16, 24, 32], "NORM": "BN"},
-}
-SEMANTIC = {"META_ARCHITECTURE": "SemanticSegmentor"}
-PANOPTIC = {"META_ARCHITECTURE": "UnifiedPanopticFPN"}
-CLASSES = {"NUM_CLASSES": 6, "THING_CLASSES": [4, 1, 3], "CONVS_DIM": 8}
-
-
-def semantic_head(name: str, in_features: list[str], **options) -> dict[str, dict]:
-    norm = "" if name == "SemanticFPNHead" else "BN"
-    head = CLASSES | {"NAME": name, "IN_FEATURES": in_features, "NORM": norm} | options
-    return {"SEM_SEG_HEAD": head}
-
-
-RES3_TO_RES5 = ["res3", "res4", "res5"]
-P2_TO_P5 = ["p2", "p3", "p4", "p5"]
-ENCODED = ["enc2", "enc3", "enc4"]
-# All that configs/toytown has, other mask heads, and RetinaNet.
-MODELS = {
-    "mask_rcnn": {},
-    "mask_iou": {
-        "ROI_MASK_HEAD": {
-            "NAME": "InstanceMaskHead",
-            "MASK_IOU": {"ENABLED": True, "NUM_CONV": 1, "CONV_DIM": 8, "FC_DIM": 16},
-        }
-    },
-    "point_rend": TINY_POINT_REND,
-    "retinanet": {
-        "META_ARCHITECTURE": "RetinaNet",
-        "BACKBONE": {"NAME": "build_retinanet_resnet_fpn_backbone"},
-        "FPN": {"IN_FEATURES": RES3_TO_RES5},
-        "RETINANET": {
-            "NUM_CLASSES": 3,
-            "NUM_CONVS": 1,
-            "IN_FEATURES": [f"p{i}" for i in range(3, 8)],
-        },
-    },
-    "panoptic_fpn": PANOPTIC | semantic_head("SemanticFPNHead", P2_TO_P5),
-    "panoptic_fcn": PANOPTIC | semantic_head("FCNHead", ["p3", "p4", "p5"]),
-    "panoptic_unet": PANOPTIC | semantic_head("UNetHead", P2_TO_P5, COMMON_STRIDE=4),
-    "semantic_fpn": SEMANTIC | semantic_head("SemanticFPNHead", P2_TO_P5),
-    "fcn": SEMANTIC | semantic_head("FCNHead", ["p3", "p4", "p5"]),
-    "unet": SEMANTIC
-    | UNET_ENCODER
-    | semantic_head("UNetHead", ["enc1", *ENCODED], COMMON_STRIDE=1),
-    "bottom_up": {
-        "META_ARCHITECTURE": "BottomUpPanoptic",
-        **UNET_ENCODER,
-        **semantic_head("UNetHead", ENCODED, COMMON_STRIDE=2),
-        "CENTER_HEAD": {"IN_FEATURES": ENCODED, "COMMON_STRIDE": 2, "CONVS_DIM": 8, "NORM": "BN"},
-        "BOTTOM_UP": {"STUFF_AREA_LIMIT": 4, "NMS_KERNEL": 9, "CENTER_THRESHOLD": 0.3, "TOP_K": 12},
-    },
-}
-# The last layers, by the ends of their names, and the standard deviation that their outputs get:
-# those of untrained layers are all alike.
-LAST_LAYERS = {
-    "objectness_logits": 2.0,
-    "anchor_deltas": 0.3,
-    "cls_score": 2.0,
-    "bbox_pred": 0.5,
-    "mask_head.predictor": 3.0,
-    "mask_iou_head.predictor": 0.2,
-    "coarse_head.prediction": 3.0,
-    "mask_head.point_head.predictor": 3.0,
-    "sem_seg_head.predictor": 2.0,
-    "scores.p3": 2.0,
-    "scores.p5": 2.0,
-    "center_predictor": 0.3,
-    "offset_predictor": 3.0,
-}
-
-
-def config(kind: str, **test) -> CfgNode:
-    model = copy.deepcopy(TINY_MODEL)
-    model["ROI_HEADS"] |= {"NUM_CLASSES": 3, "SCORE_THRESH_TEST": 0.05}
-    model["PANOPTIC_FPN"] = {
-        "COMBINE": {"INSTANCES_CONFIDENCE_THRESH": 0.2, "STUFF_AREA_LIMIT": 20}
-    }
-    cfg = get_default_config()
-    test = {"DETECTIONS_PER_IMAGE": 8, "PRECISION": "float32"} | test
-    cfg.merge_from_other_cfg(CfgNode({"MODEL": model, "TEST": test}))
-    cfg.merge_from_other_cfg(CfgNode({"MODEL": copy.deepcopy(MODELS[kind])}))
-    return cfg
-
-
-def batch() -> list[dict]:
-    """Two images of different sizes, smooth as photographs are."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = []
-    for height, width, size in ((64, 96, {}), (75, 61, {"height": 100, "width": 82})):
-        coarse = torch.rand(1, 3, 8, 10, generator=generator) * 255
-        image = nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0]
-        inputs.append({"image": image.clamp(0, 255).to(torch.uint8)} | size)
-    return inputs
-
-
-@torch.no_grad()
-def settle(model: nn.Module) -> None:
-    """Give batch norms the statistics of their inputs, and the last layers outputs that differ."""
-    handles, settled = [], set()
-
-    def take_statistics(norm, inputs):
-        var, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(var + 0.01)
-
-    def spread(layer, inputs, output, std):
-        if layer in settled:
-            return None
-        settled.add(layer)
-        channels = output.transpose(0, 1).flatten(1)
-        means = channels.mean(dim=1)
-        scale = std / (channels - means[:, None]).std()
-        layer.weight.mul_(scale)
-        layer.bias.sub_(means).mul_(scale)
-        return layer(*inputs)
-
-    for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm):
-            handles.append(module.register_forward_pre_hook(take_statistics))
-        for ending, std in LAST_LAYERS.items():
-            if name.endswith(ending):
-                nn.init.normal_(module.weight, std=0.1)
-                hook = functools.partial(spread, std=std)
-                handles.append(module.register_forward_hook(hook))
-    model.eval()(batch())
-    for handle in handles:
-        handle.remove()
-
-
-@pytest.fixture(scope="module")
-def build():
-    """Gives a model by its kind; each is made once, and tests leave it as it is."""
-    models = {}
-
-    def get(kind: str) -> nn.Module:
-        if kind not in models:
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                models[kind] = build_model(config(kind))
-                # As Detectron2 has them, which is what to compare with.
-                detectron2s = {CellROIAlign: ROIAlign, CellROIPooler: ROIPooler}
-                for module in models[kind].modules():
-                    module.__class__ = detectron2s.get(type(module), type(module))
-                settle(models[kind])
-        return models[kind]
-
-    return get
 
 
 @torch.no_grad()
 def predict(model: nn.Module) -> list[dict]:
     return model(batch())
-
-
-def assert_equal_instances(result, expected) -> None:
-    """But for rounding."""
-    assert result.image_size == expected.image_size
-    assert set(result.get_fields()) == set(expected.get_fields())
-    assert len(result) == len(expected) > 0
-    assert torch.equal(result.pred_classes, expected.pred_classes)
-    for name in ("scores", "box_scores"):
-        if expected.has(name):
-            torch.testing.assert_close(result.get(name), expected.get(name), rtol=0, atol=1e-4)
-    torch.testing.assert_close(
-        result.pred_boxes.tensor, expected.pred_boxes.tensor, rtol=0, atol=1e-2
-    )
-    if not expected.has("pred_masks"):
-        return
-    assert result.pred_masks.dtype == torch.bool
-    assert result.pred_masks.shape == (len(result), *result.image_size)
-    assert 1e-3 < expected.pred_masks.float().mean() < 0.5
-    assert (result.pred_masks != expected.pred_masks).float().mean() < 1e-4
-
-
-def assert_equal(results: list[dict], expected: list[dict]) -> None:
-    """But for rounding."""
-    for ours, theirs in zip(results, expected, strict=True):
-        assert list(ours) == list(theirs)
-        if "sem_seg" in theirs:
-            assert ours["sem_seg"].dtype == torch.float32 and theirs["sem_seg"].std() > 1
-            torch.testing.assert_close(ours["sem_seg"], theirs["sem_seg"], rtol=0, atol=1e-3)
-        if "instances" in theirs:
-            assert_equal_instances(ours["instances"], theirs["instances"])
-        if "panoptic_seg" in theirs:
-            (ids, segments), (true_ids, true_segments) = (x["panoptic_seg"] for x in (ours, theirs))
-            assert ids.dtype == true_ids.dtype and (ids != true_ids).float().mean() < 1e-3
-            classes, true_classes = (
-                [segment["category_id"] for segment in found] for found in (segments, true_segments)
-            )
-            assert classes == true_classes and len(classes) > 3
 
 
 def categories(ids: torch.Tensor, segments: list[dict]) -> torch.Tensor:

@@ -17,7 +17,7 @@ import yaml
 
 from segtron.config import load_config
 from segtron.data.converters import formats
-from segtron.data.converters.formats import FORMATS
+from segtron.data.converters.formats import COMMON_FLAGS, FORMATS, Format
 
 COMMAND = Path(__file__).parents[2] / "datasets" / "convert.py"
 
@@ -145,6 +145,17 @@ def test_formats_are_listed(convert) -> None:
     assert code == 2 and "invalid choice: 'labelbox'" in stderr
 
 
+def test_the_flags_that_formats_can_not_have_are_those_of_all(convert, monkeypatch) -> None:
+    bare = Format("a format", "a file", open, (), "bare a b")
+    monkeypatch.setattr(formats, "FORMATS", {**FORMATS, "bare": bare})
+    flags = set()
+    for arguments in (["--help"], ["bare", "--help"]):
+        code, stdout, _ = convert(*arguments)
+        assert code == 0
+        flags.update(re.findall(r"(?<!\S)--[a-z-]+(?=[],\s])", stdout))
+    assert flags == set(COMMON_FLAGS)
+
+
 @pytest.mark.usefixtures("no_parts_stay")
 def test_a_format_of_ones_own(convert, photos: Path, tmp_path: Path, monkeypatch) -> None:
     """As docs/converting.md has it."""
@@ -171,3 +182,15 @@ def test_a_format_of_ones_own(convert, photos: Path, tmp_path: Path, monkeypatch
 def test_parts_that_are_not_there(convert, photos: Path, tmp_path: Path) -> None:
     arguments = ("labelme", photos, tmp_path / "out", "--parts", tmp_path / "no.py")
     assert_one_sentence(convert(*arguments), "no.py is no Python file")
+
+
+def test_parts_without_a_file(convert) -> None:
+    code, _, stderr = convert("--parts")
+    assert code == 2 and "expected one argument" in stderr
+    assert stderr.startswith("usage: convert.py [-h] [--parts FILE] FORMAT ...\n")
+
+
+def test_a_shortened_flag_is_not_taken_for_parts(convert, photos: Path, tmp_path: Path) -> None:
+    code, _, stderr = convert("--part", tmp_path / "own.py", "labelme", photos, tmp_path / "out")
+    assert code == 2 and "Traceback" not in stderr
+    assert not (tmp_path / "out").exists()

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from detectron2.structures import Instances, pairwise_iou
 
-# By which share of itself a loss may differ, for each side draws regions by chance, and all but
-# Segtron's others in each step. Seen were 0.08 in images of 256x512, and in other steps of
-# Detectron2's own 0.06.
+# By which share of itself a loss may differ, for each side draws regions by chance: Segtron the
+# same ones in each step, the others new ones. Seen were 0.08 in images of 256x512, and 0.06 between
+# steps of Detectron2 itself.
 _LOSSES = 0.2
 
 

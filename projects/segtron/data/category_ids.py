@@ -35,10 +35,16 @@ def dataset_ids(metadata: Metadata, kind: Literal["thing", "stuff"]) -> dict[int
         kind: which of its two numberings is meant.
 
     Returns:
-        Number of a class in `<kind>_classes` -> the data set's id of it.
+        Number of a class in `<kind>_classes` -> the data set's id of it, the last one if it has
+        several.
     """
-    to_contiguous = metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {}
-    return {contiguous: dataset_id for dataset_id, contiguous in to_contiguous.items()}
+    numbers = _numbers_of(metadata, kind)
+    return {contiguous: dataset_id for dataset_id, contiguous in numbers.items()}
+
+
+def _numbers_of(metadata: Metadata, kind: Literal["thing", "stuff"]) -> dict[int, int]:
+    """The data set's id of a class -> its number in `<kind>_classes`, as far as they are known."""
+    return metadata.get(f"{kind}_dataset_id_to_contiguous_id") or {}
 
 
 def thing_category_ids(dataset_name: str) -> np.ndarray:
@@ -61,7 +67,8 @@ def panoptic_categories(dataset_name: str) -> list[Category]:
     return sorted(
         Category(dataset_id, metadata.get(f"{kind}_classes")[contiguous], kind == "thing")
         for kind in ("thing", "stuff")
-        for contiguous, dataset_id in dataset_ids(metadata, kind).items()
+        # Several ids may share a class.
+        for dataset_id, contiguous in _numbers_of(metadata, kind).items()
     )
 
 

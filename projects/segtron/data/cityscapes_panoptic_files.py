@@ -20,7 +20,7 @@ from segtron.data.cityscapes import (
     panoptic_folder,
     panoptic_segments,
 )
-from segtron.data.each_item import for_each
+from segtron.data.each_item import for_each, num_readers
 from segtron.data.panoptic_png import write_panoptic_png
 from segtron.errors import UserError
 from segtron.files import replacing, replacing_folder
@@ -54,7 +54,11 @@ def write_panoptic_files(root: Path, split: str) -> Path:
     with replacing_folder(folder) as temporary, replacing(json_file) as temporary_json:
         entries = list(
             for_each(
-                lambda path: _write_frame(path, temporary), label_files, unit=" frames", desc=split
+                lambda path: _write_frame(path, temporary),
+                label_files,
+                workers=num_readers(),
+                unit=" frames",
+                desc=split,
             )
         )
         content = {

@@ -43,6 +43,18 @@ def for_each(
         yield from tqdm(pool.map(work, items), total=len(items), **bar)
 
 
+def go_through(
+    work: Callable[[Item], Result], items: Sequence[Item], doing: str
+) -> Iterator[Result]:
+    """`for_each` as a step of something longer: its bar says what it is doing, and goes when it is
+    done; steps of less than two seconds have none.
+
+    Example:
+        >>> pictures = list(go_through(look_at, paths, "reading images"))
+    """
+    return for_each(work, items, desc=doing, delay=2, leave=False)
+
+
 def num_readers() -> int:
     """How many threads should read the files of a data set."""
     return min(_MOST_READERS, num_usable_cores())

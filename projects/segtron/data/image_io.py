@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from detectron2.data import detection_utils
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 from segtron.data.pixels import ArrayPixels, Pixels, Window, read_all
 from segtron.data.png import COLOUR, GREY, PALETTE, Png, open_png
@@ -186,8 +186,7 @@ def read_image_size(path: str | Path, what: str = "image") -> tuple[int, int]:
     Raises:
         UserError: the file is missing or no image.
     """
-    height, width, orientation = _read_header(path, what)
-    return (width, height) if orientation in ON_ITS_SIDE else (height, width)
+    return _read_header(path, what)[0]
 
 
 def read_orientation(path: str | Path) -> int:
@@ -196,16 +195,26 @@ def read_orientation(path: str | Path) -> int:
     Raises:
         UnreadableFileError: the file is missing or no image.
     """
-    return _read_header(path, "image")[2]
+    return _read_header(path, "image")[1]
 
 
-def _read_header(path: str | Path, what: str) -> tuple[int, int, int]:
-    """Height and width of an image or label file as they are stored, and its orientation."""
+def _read_header(path: str | Path, what: str) -> tuple[tuple[int, int], int]:
+    """Height and width of an image or label file as it is read, and its orientation."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width, orientation_of(image)
+            return upright_size(image), orientation_of(image)
     except _UNREADABLE as error:
         raise unreadable(what, path, error) from error
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width, upright by its EXIF orientation, of an image whose header was read."""
+    stored = (image.height, image.width)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Whether Pillow has turned these already depends on its version.
+        tags = image.tag_v2
+        stored = (tags[TiffImagePlugin.IMAGELENGTH], tags[TiffImagePlugin.IMAGEWIDTH])
+    return stored[::-1] if orientation_of(image) in ON_ITS_SIDE else stored
 
 
 def orientation_of(image: Image.Image) -> int:

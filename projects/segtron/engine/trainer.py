@@ -453,7 +453,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """See `segtron.evaluation.build_evaluators`."""
+        """See `segtron.evaluation.build.build_evaluators`."""
         return build_evaluators(cfg, dataset_name, inference_dir(cfg, dataset_name))
 
 

@@ -27,6 +27,9 @@ def fuse_layers(model: nn.Module) -> None:
     Layers with weights of other precisions stay as they are, as do those of bfloat16 on CPUs
     without AVX-512; and where PyTorch has not the functions, all do.
 
+    Afterwards only the state dict of a fused model fits: the names stay, so that others are loaded
+    without an error, but the columns of box heads' `fc1` are in another order.
+
     Args:
         model: on a CPU, its norms folded; it can't be trained any more.
     """
@@ -121,6 +124,7 @@ class FusedConv2d(nn.Module):
 
     oneDNN reads weights in an order of its own, which depends on the size of the features. The
     weights are kept so, too, for the size that came last and until others are loaded.
+    Values that are changed through `.data` are not seen, since PyTorch doesn't count these changes.
     """
 
     def __init__(self, convolution: nn.Conv2d, *, rectify: bool) -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from segtron.data.checks.checked_set import Objects
-from segtron.data.each_item import for_each
+from segtron.data.each_item import go_through
 from segtron.data.image_io import read_image
 from segtron.errors import UserError
 from segtron.visualization.colors import class_color
@@ -54,9 +54,7 @@ def draw_mosaics(
             by_image[int(objects.image[row])].append(row)
     groups = list(by_image.values())
     tiles: dict[int, np.ndarray] = {}
-    for found in for_each(
-        lambda rows: _cut_out(objects, rows), groups, desc="drawing examples", delay=2, leave=False
-    ):
+    for found in go_through(lambda rows: _cut_out(objects, rows), groups, "drawing examples"):
         tiles.update(found)
     mosaics = {}
     for category, rows in chosen.items():

@@ -1,12 +1,13 @@
 """The table of formats and the readers' own arguments say the same."""
 
+import dataclasses
 import inspect
 from pathlib import Path
 
 import pytest
 
 from segtron.data.converters import formats
-from segtron.data.converters.formats import FORMATS, register_format
+from segtron.data.converters.formats import COMMON_FLAGS, FORMATS, Option, register_format
 from segtron.errors import UserError
 
 
@@ -44,3 +45,39 @@ def test_names_are_given_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("via", "mine"):
         with pytest.raises(UserError, match=f"there is a format '{name}' already"):
             register_format(name, FORMATS["coco"])
+
+
+@pytest.mark.parametrize(
+    ("options", "mistake"),
+    [
+        *(([Option(flag, "", {})], f"{flag} .* is there already") for flag in COMMON_FLAGS),
+        ([Option("--own", "", {}), Option("--own", "", {})], "--own .* is there already"),
+        ([Option("--format", "", {})], "--format .* fills 'format'"),
+        ([Option("--dropped", "", {})], "--dropped .* fills 'dropped'"),
+        ([Option("--own", "", {"dest": "val_share"})], "--own .* fills 'val_share'"),
+        ([Option("-o", "", {})], "-o .* is no flag"),
+        ([Option("own", "", {})], "own .* is no flag"),
+    ],
+)
+def test_options_that_the_command_can_not_have(monkeypatch, options, mistake) -> None:
+    monkeypatch.setattr(formats, "FORMATS", {})
+    with pytest.raises(UserError, match=mistake):
+        register_format("mine", dataclasses.replace(FORMATS["via"], options=options))
+    assert not formats.FORMATS
+
+
+def test_options_that_the_command_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "FORMATS", {})
+    options = [
+        Option("--format", "", {"dest": "kind"}),
+        Option("--boxes", "", {"action": "store_true"}),
+        Option("--no-boxes", "", {"action": "store_false", "dest": "boxes"}),
+    ]
+    register_format("mine", dataclasses.replace(FORMATS["via"], options=options))
+    assert list(formats.FORMATS) == ["mine"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_our_own_formats_could_be_registered(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "FORMATS", {})
+    register_format(name, FORMATS[name])

@@ -161,6 +161,12 @@ def test_predictions_that_name_files_need_no_data_set(tmp_path: Path, picture, s
     assert not dropped.entries
 
 
+@pytest.mark.parametrize("score", [-0.1, 5, float("nan")])
+def test_scores_that_nothing_has(dataset: Path, score: float) -> None:
+    with pytest.raises(UserError, match=f"--min-score is {score}; it must be from 0 to 1"):
+        open_coco(dataset, Dropped(), min_score=score)
+
+
 def test_results_are_of_a_data_set(tmp_path: Path, dataset, save_json) -> None:
     file = save_json(tmp_path / "r.json", [result(blobs(2)[2], category_id=7)])
     labelling = open_coco(file, Dropped(), dataset=dataset)

@@ -1,10 +1,13 @@
-"""A config that averages over windows and scales of tiny images."""
+"""Settings that average over windows and scales of tiny images."""
 
 from __future__ import annotations
 
 from detectron2.config import CfgNode
 
 from segtron.config.defaults import get_default_config
+
+# Of an `AveragingDetector`, besides its scales.
+DETECTOR_OPTIONS = {"max_size": 200, "nms_threshold": 0.5, "max_detections": 8}
 
 
 def averaging_config() -> CfgNode:

@@ -6,10 +6,8 @@ from torch import nn
 from segtron.modeling.inference import prepare_for_inference
 from segtron.modeling.test_time_augmentation import AveragingBottomUp, AveragingDetector
 
-from ..test_inference import build, config
-from .test_detector import OPTIONS
-
-__all__ = ["build"]  # a fixture
+from ..settled_models import config
+from .averaging import DETECTOR_OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -34,7 +32,7 @@ def test_what_the_config_asks_for(build, kind, expected):
 
 @pytest.mark.parametrize("kind", [AveragingDetector, AveragingBottomUp])
 def test_it_only_predicts(kind):
-    options = OPTIONS if kind is AveragingDetector else {"max_size": 200}
+    options = DETECTOR_OPTIONS if kind is AveragingDetector else {"max_size": 200}
     averaging = kind(nn.Module().train(), min_sizes=[0], flip=True, **options)
     with pytest.raises(RuntimeError, match="call eval"):
         averaging([])

@@ -4,9 +4,8 @@ import torch
 
 from segtron.modeling.test_time_augmentation import AveragingBottomUp
 
-from ..test_inference import assert_equal, batch, build
-
-__all__ = ["build"]  # a fixture
+from ..same_outputs import assert_equal
+from ..settled_models import batch
 
 
 @torch.no_grad()

@@ -16,12 +16,11 @@ from segtron.modeling.test_time_augmentation import AveragingDetector
 from segtron.modeling.test_time_augmentation.box_merging import FoundBoxes
 from segtron.modeling.test_time_augmentation.views import views_of
 
-from ..test_inference import assert_equal, assert_equal_instances, batch, build, config
-
-__all__ = ["build"]  # a fixture
+from ..same_outputs import assert_equal, assert_equal_instances
+from ..settled_models import batch, config
+from .averaging import DETECTOR_OPTIONS
 
 KINDS = ["mask_rcnn", "mask_iou", "point_rend", "panoptic_fpn", "panoptic_unet"]
-OPTIONS = {"max_size": 200, "nms_threshold": 0.5, "max_detections": 8}
 
 
 @torch.no_grad()
@@ -29,7 +28,7 @@ OPTIONS = {"max_size": 200, "nms_threshold": 0.5, "max_detections": 8}
 def test_one_view_says_what_the_model_says(build, kind):
     model = build(kind)
     expected = [output for inputs in batch() for output in model([inputs])]  # not padded
-    results = AveragingDetector(model, min_sizes=[0], flip=False, **OPTIONS)(batch())
+    results = AveragingDetector(model, min_sizes=[0], flip=False, **DETECTOR_OPTIONS)(batch())
     for result, output in zip(results, expected, strict=True):
         if "sem_seg" in output:
             probabilities = output["sem_seg"].softmax(dim=0)
@@ -43,7 +42,7 @@ def test_one_view_says_what_the_model_says(build, kind):
 def test_threads_share_a_model(build, precision):
     """One predicts an image while another one is looking for boxes."""
     model = build("mask_rcnn") if precision is None else fast_copy(build("mask_rcnn"), precision)
-    averaging = AveragingDetector(model, min_sizes=[0], flip=False, **OPTIONS)
+    averaging = AveragingDetector(model, min_sizes=[0], flip=False, **DETECTOR_OPTIONS)
 
     @torch.no_grad()
     def predict():
@@ -77,7 +76,7 @@ def test_threads_share_a_model(build, precision):
 @pytest.mark.parametrize("kind", ["mask_rcnn", "mask_iou", "panoptic_fpn"])
 def test_a_mirrored_image_gives_the_mirrored_output(build, kind):
     fast = fast_copy(build(kind), torch.float32)
-    model = AveragingDetector(fast, min_sizes=[64, 80], flip=True, **OPTIONS)
+    model = AveragingDetector(fast, min_sizes=[64, 80], flip=True, **DETECTOR_OPTIONS)
     image = batch()[0]["image"]
     [output], [mirrored] = (model([{"image": x}]) for x in (image, image.flip(-1)))
     instances, others = output["instances"], mirrored["instances"]
@@ -101,7 +100,7 @@ def test_masks_are_those_of_detectron2(build):
     reference = GeneralizedRCNNWithTTA(cfg, model, tta_mapper=_mirrored)
     inputs = batch()[0]
     [expected] = reference([inputs | {"height": 64, "width": 96}])
-    ours = AveragingDetector(model, min_sizes=[0], flip=True, **OPTIONS)
+    ours = AveragingDetector(model, min_sizes=[0], flip=True, **DETECTOR_OPTIONS)
     boxes = expected["instances"]
     merged = FoundBoxes(boxes.pred_boxes.tensor, boxes.scores, boxes.pred_classes)
     views = list(views_of(inputs["image"], [0], 200, flip=True))

@@ -14,7 +14,7 @@ from segtron.data.checks.duplicates import check_duplicates
 from segtron.data.checks.images import ListedImage, check_entries, check_pictures, check_unlisted
 from segtron.data.checks.pictures import Picture, look_at
 from segtron.data.checks.problems import Problems
-from segtron.data.each_item import for_each
+from segtron.data.each_item import go_through
 from segtron.memory import garbage_kept
 
 
@@ -51,7 +51,7 @@ def check(sets: Sequence[DataSet], *, with_pixels: bool = True) -> Check:
     pictures: dict[Path, Picture] = {}
     if with_pixels:
         paths = list(dict.fromkeys(image.path for one in checked for image in one.listed))
-        seen = for_each(look_at, paths, desc="reading images", delay=2, leave=False)
+        seen = go_through(look_at, paths, "reading images")
         pictures = dict(zip(paths, seen, strict=True))
         _check_files(checked, pictures, problems)
     _compare(checked, problems)

@@ -12,7 +12,7 @@ import numpy as np
 from segtron.data.checks.images import ListedImage
 from segtron.data.checks.pictures import Picture
 from segtron.data.checks.problems import Problems
-from segtron.data.each_item import for_each
+from segtron.data.each_item import go_through
 
 # Of 256 bits of dHash, so many may differ, and so many grey levels the small copies on average:
 # what scaling and saving as JPEG changes.
@@ -89,13 +89,7 @@ def _same_bytes(pictures: Sequence[Picture]) -> dict[int, int]:
     for place, picture in enumerate(pictures):
         by_length[picture.num_bytes].append(place)
     doubtful = [place for places in by_length.values() if len(places) > 1 for place in places]
-    hashes = for_each(
-        lambda place: _digest(pictures[place].path),
-        doubtful,
-        desc="comparing files",
-        delay=2,
-        leave=False,
-    )
+    hashes = go_through(lambda place: _digest(pictures[place].path), doubtful, "comparing files")
     first_of: dict[bytes, int] = {}
     found = {}
     for place, digest in sorted(zip(doubtful, hashes, strict=True)):

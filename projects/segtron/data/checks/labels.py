@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segtron.data.checks.problems import Problems
-from segtron.data.each_item import for_each
+from segtron.data.each_item import go_through
 from segtron.data.label_folder import LABEL_SUFFIX
 from segtron.data.picture_names import picture_names
 from segtron.data.sem_seg import IGNORED, LabelEncoding
@@ -92,7 +92,7 @@ def check_labels(
         return _read(label, name, folder.encoding)
 
     found = []
-    results = for_each(read, names, desc="reading label files", delay=2, leave=False)
+    results = go_through(read, names, "reading label files")
     for name, result in zip(names, results, strict=True):
         if isinstance(result, tuple):
             problems.add(result[0], folder.label_dir, name, result[1])

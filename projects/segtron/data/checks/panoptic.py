@@ -13,7 +13,7 @@ import numpy as np
 from segtron.data.checks.fields import has_field, numbers_only, usable_name
 from segtron.data.checks.problems import Problems, shown
 from segtron.data.checks.structure import Categories, Images, entries, find_category, find_image
-from segtron.data.each_item import for_each
+from segtron.data.each_item import go_through
 from segtron.data.id_map import Measures, measure_segments
 from segtron.data.panoptic import VOID
 from segtron.data.panoptic_png import MAX_IDS, read_panoptic_png
@@ -142,12 +142,8 @@ def measure_pngs(
         Number of the annotation -> what is in its PNG, or why it can't be read.
     """
     named = [annotation for annotation in annotations if annotation.png is not None]
-    results = for_each(
-        lambda annotation: _measure(panoptic_dir / annotation.png),
-        named,
-        desc="reading panoptic PNGs",
-        delay=2,
-        leave=False,
+    results = go_through(
+        lambda annotation: _measure(panoptic_dir / annotation.png), named, "reading panoptic PNGs"
     )
     return {a.number: result for a, result in zip(named, results, strict=True)}
 

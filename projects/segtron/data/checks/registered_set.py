@@ -14,7 +14,7 @@ from segtron.data.checks.classes import ClassUse
 from segtron.data.checks.images import ListedImage
 from segtron.data.checks.problems import Problems
 from segtron.data.classes import class_metadata
-from segtron.data.each_item import for_each
+from segtron.data.each_item import go_through
 from segtron.data.loaders import load_dataset_dicts
 from segtron.data.panoptic import read_pan_seg
 from segtron.data.sem_seg import read_sem_seg
@@ -47,9 +47,7 @@ class RegisteredSet:
             path = Path(record["file_name"])
             checked.listed.append(ListedImage(path, Path(self.name), _entry(number, record), size))
         if with_pixels:
-            results = for_each(
-                _read_labels, records, desc=f"reading labels of {self.name}", delay=2, leave=False
-            )
+            results = go_through(_read_labels, records, f"reading labels of {self.name}")
             for number, (record, found) in enumerate(zip(records, results, strict=True)):
                 for code, message in found:
                     problems.add(code, self.name, _entry(number, record), message)

@@ -68,13 +68,15 @@ def open_coco(
         dropped: is told of objects without a mask or an area, and of pictures that are missing.
         dataset: the JSON file of the data set that the results are of; it is needed where these
             don't name files and classes, as those of tools/predict.py do.
-        min_score: results below it are left out.
+        min_score: from 0 to 1; results below it are left out.
         images: the folder of the pictures; default: `images` beside the data set.
 
     Raises:
         UserError: a file is not COCO's format or is faulty (names that no class can have, scores
-            that are no numbers), or a folder or file isn't there.
+            that are no numbers), a folder or file isn't there, or `min_score` is out of range.
     """
+    if not 0 <= min_score <= 1:
+        raise UserError(f"--min-score is {min_score:g}; it must be from 0 to 1")
     content = read_json(src, "annotations")
     if isinstance(content, list):
         named = _of_dataset if dataset is not None else _of_names

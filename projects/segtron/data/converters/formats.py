@@ -23,6 +23,20 @@ from segtron.errors import UserError
 
 # What begins with "to-" is the command of a way back.
 _NAME = re.compile(r"(?!to-)[a-z][a-z0-9-]*")
+_FLAG = re.compile(r"--[A-Za-z][A-Za-z0-9-]*")
+# What the command of each format has anyway.
+COMMON_FLAGS = (
+    "--class-list",
+    "--group-by",
+    "--help",
+    "--link",
+    "--parts",
+    "--seed",
+    "--val-list",
+    "--val-share",
+)
+# The other names in what argparse gives, and the arguments that each reader has.
+_TAKEN_ARGUMENTS = ("src", "out", "work", "format", "dropped")
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,8 @@ class Option:
     """An option of a format's command.
 
     Attributes:
-        flag: such as "--class-name", which fills the reader's argument `class_name`.
+        flag: such as "--class-name", which fills the reader's argument `class_name`; none of
+            `COMMON_FLAGS`.
         help: one sentence.
         settings: what else argparse's `add_argument` gets.
     """
@@ -42,7 +57,11 @@ class Option:
     @property
     def argument(self) -> str:
         """The reader's keyword."""
-        return self.settings.get("dest") or self.flag.removeprefix("--").replace("-", "_")
+        return self.settings.get("dest") or _argument_of(self.flag)
+
+
+def _argument_of(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -211,7 +230,8 @@ def register_format(name: str, format: Format) -> None:
         format: what reads it; docs/converting.md has an example.
 
     Raises:
-        UserError: there is a format of this name, or it is no name.
+        UserError: there is a format of this name, or it is no name; or an option of it has no flag
+            that the command can have, or one that is taken.
     """
     if not _NAME.fullmatch(name):
         raise UserError(
@@ -220,4 +240,22 @@ def register_format(name: str, format: Format) -> None:
         )
     if name in FORMATS:
         raise UserError(f"there is a format {name!r} already; give yours another name")
+    _check_options(name, format.options)
     FORMATS[name] = format
+
+
+def _check_options(name: str, options: Sequence[Option]) -> None:
+    flags = set(COMMON_FLAGS)
+    arguments = {*_TAKEN_ARGUMENTS, *map(_argument_of, COMMON_FLAGS)}
+    for option in options:
+        where = f"the option {option.flag} of the format {name!r}"
+        if not _FLAG.fullmatch(option.flag):
+            raise UserError(f"{where} is no flag; take '--', a letter, and letters, digits and '-'")
+        if option.flag in flags:
+            raise UserError(f"{where} is there already; give it another flag")
+        if option.argument in arguments:
+            raise UserError(
+                f"{where} fills {option.argument!r}, which has another meaning; give it another "
+                "flag, or an argument's name as 'dest'"
+            )
+        flags.add(option.flag)

@@ -44,7 +44,7 @@ from segtron.data.converters.shapes import (
     segmentation_of,
     union,
 )
-from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS, ON_ITS_SIDE, orientation_of
+from segtron.data.image_io import IMAGE_SUFFIXES, MAX_PIXELS, orientation_of, upright_size
 from segtron.data.json_file import Fields, check_fields, read_json
 from segtron.data.masks import encode_mask
 from segtron.errors import UnreadableFileError, UserError
@@ -168,14 +168,12 @@ def _embedded(
     """The picture that a file holds; LabelMe turns it upright before, others don't."""
     data = _decode(content["imageData"], f"{file}: 'imageData'")
     header = _open_embedded(data, f"{file}: 'imageData'")
-    orientation = orientation_of(header)
-    stored = (header.height, header.width)
     suffix = posixpath.splitext(name)[1].lower()
     suffix = suffix if suffix in IMAGE_SUFFIXES else f".{(header.format or 'png').lower()}"
     target = relative.with_suffix(suffix).as_posix()
     try:
-        shown = stored[::-1] if orientation in ON_ITS_SIDE else stored
-        return fit_picture(file, target, shown, size, lambda: orientation), data
+        shown = upright_size(header)
+        return fit_picture(file, target, shown, size, lambda: orientation_of(header)), data
     except UnreadableFileError as error:
         dropped.add(where, str(error))
         return None
