@@ -11,6 +11,7 @@ from detectron2.utils.logger import setup_logger
 
 from segtron import command_line
 from segtron.config import load_config
+from segtron.errors import UserError
 from segtron.inference import (
     SINKS,
     FrameChoice,
@@ -91,6 +92,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_intermixed_args()
     args.input, keys_and_values = command_line.split_at_key(args.input)
     args.opts = [*args.opts, *keys_and_values]
+    for option, value in (("--overlap", args.overlap), ("--tile-scale", args.tile_scale)):
+        if value is not None and args.tile is None:
+            raise UserError(f"{option} {value} is of tiles, so it needs --tile, too")
     return args
 
 
@@ -114,10 +118,9 @@ def _add_tile_options(parser: argparse.ArgumentParser) -> None:
     tiles.add_argument(
         "--tile-scale",
         type=command_line.number_between(0.05, 20),
-        default=1.0,
         metavar="S",
         help="by what the model sees tiles enlarged, as it saw images in training: "
-        "INPUT.MIN_SIZE_TEST / their short side (default: %(default)g)",
+        "INPUT.MIN_SIZE_TEST / their short side (default: 1)",
     )
 
 
@@ -206,7 +209,7 @@ def main() -> None:
             predictor,
             size=args.tile,
             overlap=args.overlap,
-            scale=args.tile_scale,
+            scale=1.0 if args.tile_scale is None else args.tile_scale,
             batch_size=args.batch_size,
         )
         batch_size = 1

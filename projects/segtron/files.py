@@ -168,8 +168,9 @@ def refuse_overwriting(paths: Sequence[Path], option: str = "--output") -> None:
             raise _not_writable(path, error, option) from error
     if existing:
         others = f" and {len(existing) - 1} more files" if len(existing) > 1 else ""
+        what = "them" if others else "it"
         raise UserError(
-            f"{existing[0]}{others} would be overwritten; choose another {option} or remove them"
+            f"{existing[0]}{others} would be overwritten; choose another {option} or remove {what}"
         )
     for folder in folders:
         try:

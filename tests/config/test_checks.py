@@ -216,6 +216,16 @@ def test_averages_that_are_none(decay: float, said: str) -> None:
     assert sentence.startswith(f"SOLVER.EMA.DECAY is {said}")
 
 
+def test_a_head_that_does_not_rescore_masks() -> None:
+    cfg = get_default_config()
+    cfg.MODEL.ROI_MASK_HEAD.NAME = "InstanceMaskHead"
+    cfg.MODEL.ROI_MASK_HEAD.MASK_IOU.ENABLED = True
+    assert idle_settings(cfg) == []
+    cfg.MODEL.ROI_MASK_HEAD.NAME = "PointRendMaskHead"
+    (sentence,) = idle_settings(cfg)
+    assert "the head PointRendMaskHead (MODEL.ROI_MASK_HEAD.NAME) doesn't rescore" in sentence
+
+
 def test_a_warm_up_to_the_end() -> None:
     cfg = get_default_config()
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.WARMUP_ITERS = 100, 99

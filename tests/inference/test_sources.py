@@ -80,7 +80,7 @@ def test_two_images_of_one_name_are_refused(tree):
     ("given", "message"),
     [
         ("absent", "does not exist"),
-        ("absent*.png", "holds no image and no video"),
+        ("absent*.png", "matches no image and no video"),
         ("notes.txt", r"is neither image nor video by its suffix; known are \.jpg"),
         ("empty", "no image and no video; known suffixes are"),
     ],

@@ -66,6 +66,8 @@ def test_tiles_of_a_mosaic_and_a_small_image(tiny_run, tmp_path):
     ("options", "sentence"),
     [
         (("--tile", "100"), "--tile 100 is no size for tiles"),
+        (("--overlap", "300"), "--overlap 300 is of tiles, so it needs --tile, too"),
+        (("--tile-scale", "2"), "--tile-scale 2.0 is of tiles, so it needs --tile, too"),
         (("--tile", "--overlap", "600"), "--overlap 600 doesn't go with tiles of 1024 pixels"),
     ],
 )

@@ -105,6 +105,8 @@ ARCHITECTURES = {
 }
 # What a training does with DATASETS.TEST only.
 NEED_TEST_SET = ("TEST.EVAL_PERIOD", "TEST.VALIDATION_LOSS", "LOG.PICTURES_PERIOD")
+# The mask head that MODEL.ROI_MASK_HEAD.MASK_IOU is of.
+_RESCORING_HEAD = "InstanceMaskHead"
 LISTS_OF_NAMES = (
     "DATASETS.TRAIN",
     "DATASETS.TEST",
@@ -191,6 +193,12 @@ def idle_settings(cfg: CfgNode) -> list[str]:
             f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} is not below SOLVER.MAX_ITER "
             f"{solver.MAX_ITER}, so the training ends while its learning rate still warms up; "
             "shorten the warm-up"
+        )
+    head = cfg.MODEL.ROI_MASK_HEAD
+    if head.MASK_IOU.ENABLED and head.NAME != _RESCORING_HEAD:
+        sentences.append(
+            f"MODEL.ROI_MASK_HEAD.MASK_IOU.ENABLED is True, but the head {head.NAME} "
+            f"(MODEL.ROI_MASK_HEAD.NAME) doesn't rescore masks; {_RESCORING_HEAD} does"
         )
     return sentences
 

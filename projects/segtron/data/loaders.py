@@ -59,7 +59,8 @@ def load_dataset_dicts(names: Sequence[str], *, filter_empty: bool) -> list[dict
     for name in names:
         if name not in DatasetCatalog:
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "DATASETS.REGISTER adds your own"
+            own = "DATASETS.REGISTER adds your own, and so does a file named to --parts"
+            hint = f"did you mean {near[0]!r}?" if near else own
             raise UserError(f"no data set is called {name!r}; {hint}")
     with garbage_kept():
         records = [record for name in names for record in _load_dataset(name)]

@@ -93,5 +93,8 @@ def _unknown_part(name: str, registry_name: str) -> UserError:
             known = [known for known, _ in registry]
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-            return UserError(f"{key} is {name!r}, which is unknown; {hint}")
+            return UserError(
+                f"{key} is {name!r}, which is unknown; {hint}; one of your own needs its file "
+                "named to --parts"
+            )
     return UserError(f"the config names {name!r}, which the registry {registry_name} has not")

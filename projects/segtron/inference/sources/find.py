@@ -66,8 +66,9 @@ def find_sources(
             continue
         files = list(_expand(given, skip.resolve() if skip is not None else None))
         if not files:
+            verb = "matches" if glob.has_magic(given) else "holds"
             raise UserError(
-                f"--input {given} holds no image and no video; known suffixes are "
+                f"--input {given} {verb} no image and no video; known suffixes are "
                 + ", ".join(_SUFFIXES)
             )
         for file in sorted(files, key=lambda file: _natural(file.name)):
