@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.utils.logger import setup_logger
 
@@ -59,6 +60,16 @@ TINY_POINT_REND = {
         "IN_FEATURES": ["p2"],
     },
 }
+
+
+@pytest.fixture
+def set_name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A data set's name that is only the test's; it is in no catalog afterwards."""
+    name = f"set_for_{request.node.name}"
+    yield name
+    MetadataCatalog.remove(name)
+    if name in DatasetCatalog:
+        DatasetCatalog.remove(name)
 
 
 @pytest.fixture(autouse=True)

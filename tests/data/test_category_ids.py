@@ -11,61 +11,44 @@ from segtron.data.category_ids import (
 )
 from segtron.errors import UserError
 
-
-@pytest.fixture
-def name(request):
-    name = f"set_for_{request.node.name}"
-    yield name
-    MetadataCatalog.remove(name)
-    if name in DatasetCatalog:
-        DatasetCatalog.remove(name)
+from ..panoptic_metadata import set_panoptic
 
 
-def set_panoptic(name: str, **more) -> None:
-    """Things and stuff in one numbering, the data set's ids in another order."""
-    MetadataCatalog.get(name).set(
-        thing_classes=["road", "car", "sky", "person"],
-        stuff_classes=["road", "car", "sky", "person"],
-        thing_dataset_id_to_contiguous_id={40: 1, 9: 3},
-        stuff_dataset_id_to_contiguous_id={90: 0, 7: 2},
-        label_divisor=1000,
-        **more,
-    )
-
-
-def test_ids_in_the_order_of_the_model(name):
-    MetadataCatalog.get(name).set(
+def test_ids_in_the_order_of_the_model(set_name):
+    MetadataCatalog.get(set_name).set(
         thing_classes=["a", "b", "c"], thing_dataset_id_to_contiguous_id={40: 1, 7: 2, 90: 0}
     )
-    assert thing_category_ids(name).tolist() == [90, 40, 7]
+    assert thing_category_ids(set_name).tolist() == [90, 40, 7]
 
 
-def test_ids_are_the_models_own_where_nothing_maps_them(name):
-    MetadataCatalog.get(name).set(thing_classes=["a", "b"])
-    assert thing_category_ids(name).tolist() == [0, 1]
+def test_ids_are_the_models_own_where_nothing_maps_them(set_name):
+    MetadataCatalog.get(set_name).set(thing_classes=["a", "b"])
+    assert thing_category_ids(set_name).tolist() == [0, 1]
 
 
-def test_classes_that_only_the_loader_names(name):
+def test_classes_that_only_the_loader_names(set_name):
     def load():
-        MetadataCatalog.get(name).set(thing_classes=["a"], thing_dataset_id_to_contiguous_id={5: 0})
+        MetadataCatalog.get(set_name).set(
+            thing_classes=["a"], thing_dataset_id_to_contiguous_id={5: 0}
+        )
         return []
 
-    DatasetCatalog.register(name, load)
-    assert thing_category_ids(name).tolist() == [5]
+    DatasetCatalog.register(set_name, load)
+    assert thing_category_ids(set_name).tolist() == [5]
 
 
-def test_things_of_panoptic_sets(name):
-    set_panoptic(name)
-    assert thing_category_ids(name).tolist() == [40, 9]
+def test_things_of_panoptic_sets(set_name):
+    set_panoptic(set_name)
+    assert thing_category_ids(set_name).tolist() == [40, 9]
 
 
-def test_categories_of_panoptic_sets(name):
+def test_categories_of_panoptic_sets(set_name):
     def load():
-        set_panoptic(name)
+        set_panoptic(set_name)
         return []
 
-    DatasetCatalog.register(name, load)
-    assert panoptic_categories(name) == [
+    DatasetCatalog.register(set_name, load)
+    assert panoptic_categories(set_name) == [
         Category(7, "sky", False),
         Category(9, "person", True),
         Category(40, "car", True),
@@ -73,14 +56,14 @@ def test_categories_of_panoptic_sets(name):
     ]
 
 
-def test_several_ids_of_one_class(name):
-    MetadataCatalog.get(name).set(
+def test_several_ids_of_one_class(set_name):
+    MetadataCatalog.get(set_name).set(
         thing_classes=["car"],
         stuff_classes=["things", "road"],
         thing_dataset_id_to_contiguous_id={3: 0, 4: 0},
         stuff_dataset_id_to_contiguous_id={8: 1, 7: 1},
     )
-    assert panoptic_categories(name) == [
+    assert panoptic_categories(set_name) == [
         Category(3, "car", True),
         Category(4, "car", True),
         Category(7, "road", False),
@@ -88,21 +71,21 @@ def test_several_ids_of_one_class(name):
     ]
 
 
-def test_segments_by_the_ids_of_the_data_set(name):
-    set_panoptic(name)
+def test_segments_by_the_ids_of_the_data_set(set_name):
+    set_panoptic(set_name)
     things = [{"id": 5, "isthing": True, "category_id": 3, "score": 0.5}]
     stuff = [{"id": 6, "isthing": False, "category_id": 0}]
-    assert dataset_segments(things + stuff, name) == [
+    assert dataset_segments(things + stuff, set_name) == [
         things[0] | {"category_id": 9},
         stuff[0] | {"category_id": 90},
     ]
     assert things[0]["category_id"] == 3, "the model's own list is left as it is"
-    with pytest.raises(UserError, match=f"stuff class number 3, which {name} doesn't have"):
-        dataset_segments([things[0] | {"isthing": False}], name)
+    with pytest.raises(UserError, match=f"stuff class number 3, which {set_name} doesn't have"):
+        dataset_segments([things[0] | {"isthing": False}], set_name)
 
 
-def test_segments_of_sets_with_two_numberings(name):
-    MetadataCatalog.get(name).set(
+def test_segments_of_sets_with_two_numberings(set_name):
+    MetadataCatalog.get(set_name).set(
         thing_classes=["car", "person"],
         stuff_classes=["things", "road"],
         thing_dataset_id_to_contiguous_id={40: 0, 9: 1},
@@ -112,4 +95,4 @@ def test_segments_of_sets_with_two_numberings(name):
         {"id": 1, "isthing": True, "category_id": 1},
         {"id": 2, "isthing": False, "category_id": 1},
     ]
-    assert [s["category_id"] for s in dataset_segments(listed, name)] == [9, 90]
+    assert [s["category_id"] for s in dataset_segments(listed, set_name)] == [9, 90]

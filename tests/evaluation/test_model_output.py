@@ -16,24 +16,17 @@ from segtron.evaluation.model_output import (
     stuff_class_values,
 )
 
-from ..data.test_category_ids import set_panoptic
+from ..panoptic_metadata import set_panoptic
 
 
-@pytest.fixture
-def name(request):
-    name = f"set_for_{request.node.name}"
-    yield name
-    MetadataCatalog.remove(name)
-
-
-def test_stuff_has_ids_of_its_own(name):
-    MetadataCatalog.get(name).set(
+def test_stuff_has_ids_of_its_own(set_name):
+    MetadataCatalog.get(set_name).set(
         thing_classes=["a"],
         thing_dataset_id_to_contiguous_id={40: 0},
         stuff_classes=["things", "b"],
         stuff_dataset_id_to_contiguous_id={92: 1, 0: 0},  # Detectron2's order for COCO
     )
-    assert stuff_class_values(name).tolist() == [0, 92]
+    assert stuff_class_values(set_name).tolist() == [0, 92]
 
 
 def test_the_likeliest_class_of_each_pixel():
@@ -55,19 +48,19 @@ def test_semantic_scores_that_cannot_be_used():
             predicted_sem_seg({"sem_seg": scores}, "a_set", 4)
 
 
-def test_semantic_heads_of_panoptic_sets_have_a_number_for_each_class(name):
-    set_panoptic(name)
-    assert stuff_class_values(name).tolist() == [90, 40, 7, 9]
+def test_semantic_heads_of_panoptic_sets_have_a_number_for_each_class(set_name):
+    set_panoptic(set_name)
+    assert stuff_class_values(set_name).tolist() == [90, 40, 7, 9]
 
 
-def test_segments_in_both_of_detectron2s_forms(name):
-    set_panoptic(name)
+def test_segments_in_both_of_detectron2s_forms(set_name):
+    set_panoptic(set_name)
     ids = torch.tensor([[0, 1, 2], [2, 2, 1]], dtype=torch.int64)
     listed = [
         {"id": 1, "isthing": True, "category_id": 1, "score": torch.tensor(0.5), "instance_id": 7},
         {"id": 2, "isthing": False, "category_id": 0, "area": 3},
     ]
-    found, segments = predicted_panoptic({"panoptic_seg": (ids, listed)}, name)
+    found, segments = predicted_panoptic({"panoptic_seg": (ids, listed)}, set_name)
     assert found.dtype == np.int32
     assert found.tolist() == ids.tolist()
     assert segments == [
@@ -76,7 +69,7 @@ def test_segments_in_both_of_detectron2s_forms(name):
     ]
 
     codes = torch.tensor([[-1, 1001, 0], [0, 0, 1001]], dtype=torch.int32)
-    found, segments = predicted_panoptic({"panoptic_seg": (codes, None)}, name)
+    found, segments = predicted_panoptic({"panoptic_seg": (codes, None)}, set_name)
     assert found.tolist() == [[0, 1002, 1], [1, 1, 1002]]
     assert segments == [
         {"id": 1, "category_id": 90, "isthing": False},
@@ -85,15 +78,15 @@ def test_segments_in_both_of_detectron2s_forms(name):
     assert codes[0, 0] == -1, "the model's own map is left as it is"
 
 
-def test_segments_without_pixels_are_left_out(name):
+def test_segments_without_pixels_are_left_out(set_name):
     # Detectron2's merging lists stuff that things cover wholly, where its area limit is 0.
-    set_panoptic(name)
+    set_panoptic(set_name)
     listed = [
         {"id": 2, "isthing": False, "category_id": 0, "area": 0},
         {"id": 1, "isthing": True, "category_id": 1},
     ]
     ids = torch.tensor([[0, 1], [1, 1]])
-    _, segments = predicted_panoptic({"panoptic_seg": (ids, listed)}, name)
+    _, segments = predicted_panoptic({"panoptic_seg": (ids, listed)}, set_name)
     assert segments == [{"id": 1, "category_id": 40, "isthing": True}]
 
 
