@@ -28,7 +28,7 @@ from segtron.inference import (
     refuse_existing,
     with_large_images,
 )
-from segtron.inference.tiling import DEFAULT_SIZE
+from segtron.inference.tiling import DEFAULT_SIZE, tile_overlap
 from segtron.memory import keep_freed_memory
 from segtron.modeling.checkpoint import choose_weights
 from segtron.parts import load_parts
@@ -193,6 +193,7 @@ def main() -> None:
     )
     weights = choose_weights(cfg, opts)
     if args.tile is not None:
+        tile_overlap(args.tile, args.overlap)
         sources = with_large_images(sources)
     # Before the model is loaded, which takes time.
     check_sinks(sinks, cfg)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segtron.data import large_image
+from segtron.data import large_image, png_bands
 from segtron.data.image_io import read_image
 from segtron.data.large_image import LargeImage, read_large_image
 from segtron.data.pixels import Window, whole
@@ -86,6 +86,34 @@ def test_what_cannot_be_read(tmp_path, write, sentence):
     assert str(path) in str(error.value)
 
 
+def test_png_in_bands(tmp_path, monkeypatch):
+    """Bands and OpenCV, the way of all other files, give the same."""
+    monkeypatch.setattr(png_bands, "_BAND", 1000)
+    Image.fromarray(picture(100, 130)).save(tmp_path / "a.png")
+    by_bands = read_large_image(tmp_path / "a.png")
+    monkeypatch.setattr(large_image, "open_png", lambda path, max_pixels: None)
+    by_opencv = read_large_image(tmp_path / "a.png")
+    window = whole((100, 130))
+    assert np.array_equal(by_bands.read(window), by_opencv.read(window))
+    difference = by_bands.preview.astype(int) - by_opencv.preview
+    assert abs(difference).max() <= 2  # it is rounded once more
+
+
+def test_a_png_with_a_palette(tmp_path):
+    image = Image.fromarray(picture(100, 130)).quantize(16)
+    image.save(tmp_path / "a.png")
+    expected = np.asarray(image.convert("RGB"))[:, :, ::-1]
+    assert np.array_equal(read_large_image(tmp_path / "a.png").read(whole((100, 130))), expected)
+
+
+def test_a_truncated_png(tmp_path):
+    Image.fromarray(picture(100, 130)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"a\.png"):
+        read_large_image(tmp_path / "a.png")
+
+
 def test_a_truncated_file(tmp_path):
     Image.fromarray(picture(100, 130)).save(tmp_path / "a.tif")
     content = (tmp_path / "a.tif").read_bytes()
@@ -114,7 +142,7 @@ def test_any_name_will_do(tmp_path, name):
 
 
 def test_a_temporary_file_that_was_cut_off():
-    image = LargeImage(picture(100, 130))
+    image = LargeImage((100, 130), [picture(100, 130)])
     image._file.truncate(3 * 130 * 50)
     assert image.read(Window(0, 0, 130, 50)).shape == (50, 130, 3)
     with pytest.raises(OSError, match="ends early"):

@@ -118,7 +118,9 @@ def test_overlays_are_scaled_down(small_previews, kind, on_disk):
     else:
         output = {kind: output[kind]}
     assert is_large(image, output)
-    picture = draw_large(LargeImage(image) if on_disk else image, output, METADATA, 0.5)
+    if on_disk:
+        image = LargeImage(image.shape[:2], [image[:500], image[500:]])
+    picture = draw_large(image, output, METADATA, 0.5)
     # The preview of 300 x 600, enlarged as small images are.
     assert picture.shape == (512, 1024, 3)
     # A colour on grey: far from the object there is that of the class, or none.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,9 @@ from PIL import Image
 
 from segtron.data.image_io import MAX_PIXELS, read_image
 from segtron.data.pixels import Window
+from segtron.data.png import open_png
+from segtron.data.png_bands import decode_bands
+from segtron.data.png_chunks import COLOUR, GREY, DamagedPngError
 from segtron.data.unreadable import unreadable
 from segtron.errors import UnreadableFileError
 from segtron.files import plain_name
@@ -39,19 +44,26 @@ class LargeImage:
             `PREVIEW_SIDE`.
     """
 
-    def __init__(self, pixels: np.ndarray) -> None:
+    def __init__(self, shape: tuple[int, int], bands: Iterable[np.ndarray]) -> None:
         """
         Args:
-            pixels: (H, W, 3) uint8, BGR.
+            shape: height and width.
+            bands: (h, W, 3) uint8, BGR: the rows from top to bottom, some at a time.
 
         Raises:
             OSError: the temporary file can't be written.
         """
-        self.shape = pixels.shape
-        self.preview = preview_of(pixels)
+        self.shape = (*shape, 3)
+        width, height = _preview_size(*shape)
+        narrow = []
         self._file = tempfile.TemporaryFile(prefix="segtron-")  # noqa: SIM115, kept open
-        pixels.tofile(self._file)
+        for band in bands:
+            self._file.write(np.ascontiguousarray(band))
+            narrow.append(cv2.resize(band, (width, len(band)), interpolation=cv2.INTER_AREA))
         self._file.flush()
+        self.preview = cv2.resize(
+            np.concatenate(narrow), (width, height), interpolation=cv2.INTER_AREA
+        )
 
     def read(self, window: Window) -> np.ndarray:
         """The pixels of a window, (h, w, 3) uint8.
@@ -70,21 +82,24 @@ class LargeImage:
 
 
 def preview_of(pixels: np.ndarray) -> np.ndarray:
-    """A copy of (H, W, 3) whose longest side is at most `PREVIEW_SIDE`; itself if it is small."""
-    height, width = pixels.shape[:2]
-    scale = PREVIEW_SIDE / max(height, width)
-    if scale >= 1:
-        return pixels
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    """A copy of (H, W, 3) whose longest side is at most `PREVIEW_SIDE`."""
+    size = _preview_size(*pixels.shape[:2])
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _preview_size(height: int, width: int) -> tuple[int, int]:
+    """Width and height of the small copy."""
+    scale = min(PREVIEW_SIDE / max(height, width), 1.0)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
     """Read a photograph of up to `MAX_LARGE_PIXELS`.
 
-    What `segtron.data.image_io.read_image` takes is read by it. What is larger OpenCV decodes, with
-    3 bytes a pixel for the time being (a progressive JPEG takes as much again), upright as its EXIF
-    orientation says.
+    What `segtron.data.image_io.read_image` takes is read by it. A larger PNG, unless it has a
+    palette, transparency or interlacing, takes little more memory than its file (`decode_bands`).
+    Of all else OpenCV decodes with 3 bytes a pixel for the time being (a progressive JPEG or other
+    PNG takes as much again), upright as its EXIF orientation says.
 
     Returns:
         (H, W, 3) uint8 in BGR order, or an image in a temporary file.
@@ -106,19 +121,30 @@ def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
             "so convert it"
         )
     try:
+        png = open_png(path, MAX_LARGE_PIXELS)
+        if png is not None and (png.colour_type, png.depth) in ((COLOUR, 8), (GREY, 8)):
+            with contextlib.suppress(DamagedPngError):
+                return LargeImage(png.shape, decode_bands(png))
+        pixels = _decoded(path)
+        return LargeImage(pixels.shape[:2], [pixels])
+    except OSError as error:
+        raise UnreadableFileError(
+            f"image {path} cannot be kept in {tempfile.gettempdir()} ({error.strerror or error}), "
+            f"where it takes {3 * height * width / 1e9:.1f} GB; set TMPDIR to a folder with more "
+            "room"
+        ) from error
+
+
+def _decoded(path: str | Path) -> np.ndarray:
+    """What OpenCV makes of a file, (H, W, 3) uint8 in BGR order."""
+    try:
         with plain_name(Path(path)) as name:
             pixels = cv2.imread(name, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise unreadable("image", path, error) from error
     if pixels is None:
         raise UnreadableFileError(f"image {path} cannot be decoded; restore or remove it")
-    try:
-        return LargeImage(pixels)
-    except OSError as error:
-        raise UnreadableFileError(
-            f"image {path} cannot be kept in {tempfile.gettempdir()} ({error.strerror or error}), "
-            f"where it takes {pixels.nbytes / 1e9:.1f} GB; set TMPDIR to a folder with more room"
-        ) from error
+    return pixels
 
 
 def _header(path: str | Path) -> tuple[str, int, int]:

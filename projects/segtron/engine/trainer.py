@@ -243,7 +243,10 @@ class Trainer(DefaultTrainer):
 
     def _run(self) -> None:
         self.iter = self.start_iter
-        logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
+        if self.start_iter < self.max_iter:
+            logger.info("Training from iteration %d to %d", self.start_iter, self.max_iter)
+        else:
+            logger.info("All %d iterations of the training are done already", self.max_iter)
         with EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()

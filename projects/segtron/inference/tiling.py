@@ -33,6 +33,30 @@ _MASK_BYTES = 2**29
 _LEAST_OVERLAP = 32
 
 
+def tile_overlap(size: int, overlap: int | None = None) -> int:
+    """What tiles share, after a check that they can be made.
+
+    Args:
+        size: side of a tile in pixels.
+        overlap: pixels that neighbours are to share at least; default: half of `size`.
+
+    Raises:
+        UserError: tiles are too small or too large, or overlap too little or by more than half.
+    """
+    if not 2 * ALIGNMENT <= size <= _LARGEST:
+        raise UserError(
+            f"--tile {size} is no size for tiles; take {2 * ALIGNMENT} to {_LARGEST} pixels"
+        )
+    if overlap is None:
+        return size // 2
+    if not _LEAST_OVERLAP <= overlap <= size // 2:
+        raise UserError(
+            f"--overlap {overlap} doesn't go with tiles of {size} pixels; take {_LEAST_OVERLAP} to "
+            f"{size // 2}"
+        )
+    return overlap
+
+
 class TiledPredictor:
     """Predicts an image in overlapping tiles, in memory that grows by a few bytes a pixel.
 
@@ -74,18 +98,9 @@ class TiledPredictor:
             batch_size: tiles that are predicted at once.
 
         Raises:
-            UserError: tiles are too small, or overlap too little or by more than half.
+            UserError: as `tile_overlap`.
         """
-        if not 2 * ALIGNMENT <= size <= _LARGEST:
-            raise UserError(
-                f"--tile {size} is no size for tiles; take {2 * ALIGNMENT} to {_LARGEST} pixels"
-            )
-        self.overlap = size // 2 if overlap is None else overlap
-        if not _LEAST_OVERLAP <= self.overlap <= size // 2:
-            raise UserError(
-                f"--overlap {self.overlap} doesn't go with tiles of {size} pixels; take "
-                f"{_LEAST_OVERLAP} to {size // 2}"
-            )
+        self.overlap = tile_overlap(size, overlap)
         self.predictor = predictor
         self.size = size
         self._scale = scale

@@ -20,7 +20,8 @@ class PanopticMap:
 
     Attributes:
         numbers: (H, W) uint16, or uint32 where there are more than that can tell apart: i + 1 is
-            `segments[i]`, `VOID` none of them.
+            `segments[i]`, `VOID` none of them. Read only: where a segmentation has these numbers
+            already, it is the segmentation itself, which may take gigabytes.
         segments: as in `segments_info`, only those that have pixels.
         areas: (S + 1,) int64, pixels of each number.
     """
@@ -60,14 +61,13 @@ def panoptic_map(
     areas = dict(zip(measures.ids.tolist(), measures.areas.tolist(), strict=True))
     segments = [segment for segment in segments_info if segment["id"] in areas]
     kind = np.uint16 if len(segments) < 2**16 else np.uint32
-    numbers = replace_ids(
-        ids,
-        np.array([segment["id"] for segment in segments], np.int64),
-        np.arange(1, len(segments) + 1, dtype=kind),
-        VOID,
-    )
+    segment_ids = np.array([segment["id"] for segment in segments], np.int64)
+    numbers = np.arange(1, len(segments) + 1, dtype=kind)
+    found = measures.ids[measures.ids != VOID]
+    if ids.dtype != kind or not np.array_equal(segment_ids, numbers) or len(found) > len(numbers):
+        ids = replace_ids(ids, segment_ids, numbers, VOID)
     listed = [areas[segment["id"]] for segment in segments]
-    return PanopticMap(numbers, segments, np.array([ids.size - sum(listed), *listed], np.int64))
+    return PanopticMap(ids, segments, np.array([ids.size - sum(listed), *listed], np.int64))
 
 
 def panoptic_name(segment: Mapping[str, Any], metadata: Metadata) -> str:
