@@ -19,6 +19,7 @@ from segtron.inference.predictor import Predictor
 from segtron.inference.seam_merging import SeamMerging
 from segtron.inference.tile_grid import ALIGNMENT, TileGrid
 from segtron.inference.windows import part
+from segtron.memory import return_freed_memory
 from segtron.modeling.best_classes import best_classes
 from segtron.modeling.panoptic_merging import merge_panoptic
 
@@ -153,7 +154,10 @@ class TiledPredictor:
         with raised_limits(self.predictor.model, **self._limits()):
             for tile, output in enumerate(self._outputs(pixels, grid)):
                 image_output.add(tile, output)
-        return image_output.finish(self.predictor.cfg)
+                return_freed_memory()
+        output = image_output.finish(self.predictor.cfg)
+        return_freed_memory()
+        return output
 
     def _outputs(self, pixels: Pixels, grid: TileGrid) -> Iterator[dict[str, Any]]:
         """The model's output for each tile, in order."""
