@@ -34,6 +34,16 @@ AS_DEEP = 16
 OUTSIDE = 0.02
 
 
+class _Part(NamedTuple):
+    """What a mask has in the pixels that two tiles share."""
+
+    instance: int
+    class_index: int
+    window: Window
+    pixels: np.ndarray  # (h, w) bool
+    area: int
+
+
 class _Pair(NamedTuple):
     """Masks of two tiles that may be of one object."""
 
@@ -98,11 +108,12 @@ class SeamMerging:
                 "this model finds boxes without masks, and --tile merges instances by their masks; "
                 "take a model with MODEL.MASK_ON"
             )
-        masks = instances.pred_masks
-        occupied = [i for i, mask in enumerate(masks.numpy()) if mask.any()]
         window = self._grid.windows[tile]
+        masks = WindowMasks(self._grid.image_size)
+        masks.extend(instances.pred_masks, left=window.left, top=window.top)
+        occupied = [i for i, own in enumerate(masks.windows) if own.right > own.left]
         first = len(self._masks)
-        self._masks.extend((masks[i] for i in occupied), left=window.left, top=window.top)
+        self._masks.add(masks[occupied])
         self._of_tile[tile] = range(first, len(self._masks))
         self._tiles += [tile] * len(occupied)
         found = _at_place(instances, window, self._grid.image_size)
@@ -133,23 +144,21 @@ class SeamMerging:
     def _match(self, first: int, second: int) -> None:
         """Compare the masks of two tiles on the pixels that both show."""
         shared = intersection(self._grid.windows[first], self._grid.windows[second])
-        sides = [self._parts_in(shared, tile) for tile in (first, second)]
-        for (i, window_i, pixels_i), (j, window_j, pixels_j) in itertools.product(*sides):
-            if self._classes[i] != self._classes[j]:
-                continue
-            overlap = common_area(window_i, pixels_i, window_j, pixels_j)
-            union = np.count_nonzero(pixels_i) + np.count_nonzero(pixels_j) - overlap
+        for a, b in _similar(self._parts_in(shared, first), self._parts_in(shared, second)):
+            overlap = common_area(a.window, a.pixels, b.window, b.pixels)
+            union = a.area + b.area - overlap
             if overlap and overlap >= SAME_OBJECT * union:
-                self._pairs.append(_Pair(overlap / union, overlap, i, j))
+                self._pairs.append(_Pair(overlap / union, overlap, a.instance, b.instance))
 
-    def _parts_in(self, shared: Window, tile: int) -> list[tuple[int, Window, np.ndarray]]:
+    def _parts_in(self, shared: Window, tile: int) -> list[_Part]:
         """What the masks of a tile have in a window, without those whose window is outside."""
         parts = []
         for i in self._of_tile[tile]:
             window = intersection(self._masks.windows[i], shared)
             if window is not None:
                 pixels = part(self._masks.windows[i], self._masks.pixels(i), window)
-                parts.append((i, window, pixels))
+                area = int(np.count_nonzero(pixels))
+                parts.append(_Part(i, self._classes[i], window, pixels, area))
         return parts
 
     def _groups(self) -> list[list[int]]:
@@ -253,6 +262,24 @@ class SeamMerging:
         if candidate.is_part and overlap >= PART_OF_OBJECT * candidate.area:
             return True
         return are_apart and overlap >= SAME_OBJECT * (candidate.area + other.area - overlap)
+
+
+def _similar(first: Sequence[_Part], second: Sequence[_Part]) -> Iterator[tuple[_Part, _Part]]:
+    """Pairs whose classes, areas and windows don't rule out that their IoU is `SAME_OBJECT`."""
+    if not (first and second):
+        return
+    classes, areas, corners = (
+        [np.array([get(p) for p in parts]) for parts in (first, second)]
+        for get in (lambda p: p.class_index, lambda p: p.area, lambda p: p.window)
+    )
+    starts = np.maximum(corners[0][:, None, :2], corners[1][:, :2])
+    ends = np.minimum(corners[0][:, None, 2:], corners[1][:, 2:])
+    most_shared = np.minimum((ends - starts).clip(min=0).prod(axis=2), areas[0][:, None])
+    most_shared = np.minimum(most_shared, areas[1])
+    least_union = np.maximum(areas[0][:, None], areas[1])
+    can_be = (classes[0][:, None] == classes[1]) & (most_shared >= SAME_OBJECT * least_union)
+    for i, j in np.argwhere(can_be).tolist():
+        yield first[i], second[j]
 
 
 def _at_place(instances: Instances, window: Window, image_size: tuple[int, int]) -> Instances:

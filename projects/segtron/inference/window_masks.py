@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from zlib_ng import zlib_ng
@@ -52,6 +53,11 @@ class WindowMasks:
             window = Window(left, top, left + width, top + height)
             self.append(window, mask.bool().cpu().numpy())
 
+    def add(self, others: WindowMasks) -> None:
+        """Add masks of the same image."""
+        self._windows += others._windows
+        self._bits += others._bits
+
     def append(self, window: Window, pixels: np.ndarray) -> None:
         """Add a mask; see the arguments of the class.
 
@@ -64,12 +70,11 @@ class WindowMasks:
             raise ValueError(f"{window} is not in an image of {height} x {width}")
         if pixels.shape != window.shape:
             raise ValueError(f"a mask of {pixels.shape} doesn't fill {window}")
-        rows = _extent(pixels.any(axis=1))
-        columns = _extent(pixels[rows].any(axis=0))
-        left, top = window.left + columns.start, window.top + rows.start
-        tight = Window(left, top, left + columns.stop - columns.start, top + rows.stop - rows.start)
-        self._windows.append(tight)
-        self._bits.append(zlib_ng.compress(np.packbits(pixels[rows, columns]).tobytes(), 1))
+        x, y, w, h = cv2.boundingRect(pixels.view(np.uint8)) if pixels.size else (0, 0, 0, 0)
+        left, top = window.left + x, window.top + y
+        self._windows.append(Window(left, top, left + w, top + h))
+        bits = np.packbits(pixels[y : y + h, x : x + w])
+        self._bits.append(zlib_ng.compress(bits.tobytes(), 1))
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -145,9 +150,3 @@ class WindowMasks:
     def to(self, *args: Any, **kwargs: Any) -> WindowMasks:
         """Itself, for it lies on the CPU whatever the device of other fields."""
         return self
-
-
-def _extent(occupied: np.ndarray) -> slice:
-    """From the first to the last True of (L,) bool; empty where there is none."""
-    places = np.flatnonzero(occupied)
-    return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
