@@ -95,6 +95,8 @@ def parse_args() -> argparse.Namespace:
     for option, value in (("--overlap", args.overlap), ("--tile-scale", args.tile_scale)):
         if value is not None and args.tile is None:
             raise UserError(f"{option} {value} is of tiles, so it needs --tile, too")
+    if args.tile is not None:
+        args.overlap = tile_overlap(args.tile, args.overlap)
     return args
 
 
@@ -193,7 +195,6 @@ def main() -> None:
     )
     weights = choose_weights(cfg, opts)
     if args.tile is not None:
-        tile_overlap(args.tile, args.overlap)
         sources = with_large_images(sources)
     # Before the model is loaded, which takes time.
     check_sinks(sinks, cfg)

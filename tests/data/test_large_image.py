@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from segtron.data import large_image, png_bands
 from segtron.data.image_io import read_image
 from segtron.data.large_image import LargeImage, read_large_image
 from segtron.data.pixels import Window, whole
+from segtron.data.png_chunks import COLOUR, PngHeader, write_png
 from segtron.errors import UserError
 
 
@@ -104,6 +106,31 @@ def test_a_png_with_a_palette(tmp_path):
     image.save(tmp_path / "a.png")
     expected = np.asarray(image.convert("RGB"))[:, :, ::-1]
     assert np.array_equal(read_large_image(tmp_path / "a.png").read(whole((100, 130))), expected)
+
+
+def test_a_png_with_an_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(picture(100, 130)).save(tmp_path / "a.png", exif=exif)
+    image = read_large_image(tmp_path / "a.png")
+    assert np.array_equal(image.read(whole((130, 100))), read_image(tmp_path / "a.png", "BGR"))
+
+
+def test_the_first_picture_of_an_animation(tmp_path):
+    first, second = (Image.fromarray(picture(100, 130)), Image.new("RGB", (130, 100)))
+    first.save(tmp_path / "a.png", save_all=True, append_images=[second])
+    image = read_large_image(tmp_path / "a.png")
+    assert np.array_equal(image.read(whole((100, 130))), picture(100, 130)[:, :, ::-1])
+
+
+def test_damaged_rows(tmp_path):
+    """The check sums of such a file are right."""
+    Image.fromarray(picture(100, 130)).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(
+        write_png(PngHeader(130, 100, 8, COLOUR), zlib.compress(bytes(391 * 99)))
+    )
+    with pytest.raises(UserError, match=r"a\.png.*its rows are cut off"):
+        read_large_image(tmp_path / "a.png")
 
 
 def test_a_truncated_png(tmp_path):

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from segtron.data.pixels import Window, whole
 from segtron.data.png import COLOUR, GREY, PALETTE, open_png
+from segtron.data.png_chunks import PngHeader, write_png
 
 NUMBERS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
 LIMIT = 2**20
@@ -133,6 +134,13 @@ def test_fewer_rows_than_the_header_says(tmp_path: Path) -> None:
     png = open_png(path, LIMIT)
     assert png.decode(Window(0, 30, 20, 50), NUMBERS) is None
     assert png.decode(Window(0, 0, 20, 40), NUMBERS) is not None
+
+
+def test_what_lies_behind_too_few_rows_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    rows = zlib.compress(bytes(41 * 20)) + bytes(600_000)
+    path.write_bytes(write_png(PngHeader(40, 40, 8, GREY), rows))
+    assert open_png(path, LIMIT).decode(Window(0, 10, 20, 30), NUMBERS) is None
 
 
 def test_what_is_compressed_wrongly_is_not_decoded(tmp_path: Path) -> None:

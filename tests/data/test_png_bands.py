@@ -55,6 +55,9 @@ def rewritten(pixels: np.ndarray, rows: bytes) -> bytes:
     [
         pytest.param(zlib.compress(bytes(61 * 19)), "cut off", id="too_few"),
         pytest.param(zlib.compress(bytes(61 * 20))[:-9], "cut off", id="compressed_rows_cut_off"),
+        pytest.param(
+            zlib.compress(bytes(61 * 19)) + b"y" * 600_000, "cut off", id="too_few_and_more_behind"
+        ),
         pytest.param(b"no rows", "compressed wrongly", id="not_compressed"),
         pytest.param(zlib.compress((b"\x07" + bytes(60)) * 20), "no filter", id="unknown_filter"),
     ],

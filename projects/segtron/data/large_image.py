@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import threading
@@ -18,7 +17,7 @@ from segtron.data.image_io import MAX_PIXELS, read_image
 from segtron.data.pixels import Window
 from segtron.data.png import open_png
 from segtron.data.png_bands import decode_bands
-from segtron.data.png_chunks import COLOUR, GREY, DamagedPngError
+from segtron.data.png_chunks import DamagedPngError
 from segtron.data.unreadable import unreadable
 from segtron.errors import UnreadableFileError
 from segtron.files import plain_name
@@ -59,6 +58,7 @@ class LargeImage:
         self._file = tempfile.TemporaryFile(prefix="segtron-")  # noqa: SIM115, kept open
         for band in bands:
             self._file.write(np.ascontiguousarray(band))
+            # First to the small copy's width, since a band has no rows to spare for its height.
             narrow.append(cv2.resize(band, (width, len(band)), interpolation=cv2.INTER_AREA))
         self._file.flush()
         self.preview = cv2.resize(
@@ -96,10 +96,11 @@ def _preview_size(height: int, width: int) -> tuple[int, int]:
 def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
     """Read a photograph of up to `MAX_LARGE_PIXELS`.
 
-    What `segtron.data.image_io.read_image` takes is read by it. A larger PNG, unless it has a
-    palette, transparency or interlacing, takes little more memory than its file (`decode_bands`).
-    Of all else OpenCV decodes with 3 bytes a pixel for the time being (a progressive JPEG or other
-    PNG takes as much again), upright as its EXIF orientation says.
+    What `segtron.data.image_io.read_image` takes is read by it. A larger PNG takes little more
+    memory than its file (`decode_bands`), if it is grey or coloured with 8 bits a channel and has
+    no alpha channel, palette, interlacing, animation or orientation. All else OpenCV decodes, with
+    3 bytes a pixel for the time being (a progressive JPEG or such a PNG takes as much again),
+    upright as its EXIF orientation says.
 
     Returns:
         (H, W, 3) uint8 in BGR order, or an image in a temporary file.
@@ -120,13 +121,17 @@ def read_large_image(path: str | Path) -> np.ndarray | LargeImage:
             f"image {path} has Pillow mode {mode}; so large an image must have 8 bits a channel, "
             "so convert it"
         )
-    try:
-        png = open_png(path, MAX_LARGE_PIXELS)
-        if png is not None and (png.colour_type, png.depth) in ((COLOUR, 8), (GREY, 8)):
-            with contextlib.suppress(DamagedPngError):
-                return LargeImage(png.shape, decode_bands(png))
+    # By bands, without its decoded pixels in memory all together.
+    png = open_png(path, MAX_LARGE_PIXELS) if mode in ("L", "RGB") else None
+    if png is None:
         pixels = _decoded(path)
-        return LargeImage(pixels.shape[:2], [pixels])
+        (height, width), bands = pixels.shape[:2], [pixels]
+    else:
+        bands = decode_bands(png)
+    try:
+        return LargeImage((height, width), bands)
+    except DamagedPngError as error:
+        raise unreadable("image", path, error) from error
     except OSError as error:
         raise UnreadableFileError(
             f"image {path} cannot be kept in {tempfile.gettempdir()} ({error.strerror or error}), "

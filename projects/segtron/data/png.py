@@ -178,10 +178,12 @@ def open_png(path: str | Path, max_pixels: int) -> Png | None:
         here; Pillow then knows what to make of it.
     """
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            if file.read(len(SIGNATURE)) != SIGNATURE:
+                return None
+            file.seek(0)
+            content = file.read()
     except OSError:
-        return None
-    if not content.startswith(SIGNATURE):
         return None
     try:
         first, *chunks = read_chunks(content)

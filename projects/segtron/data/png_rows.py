@@ -29,14 +29,15 @@ class RowStream:
             content: (L,) uint8.
 
         Returns:
-            Whether there was so much, all of it compressed as it should be. Else the content means
-            nothing, nor does what would come next.
+            Whether there was so much. If not, or if it is compressed wrongly on the way there, the
+            content means nothing, nor does what would come next.
         """
         position = 0
         try:
             while position < content.size:
                 compressed = self._decompressor.unconsumed_tail or next(self._pieces, None)
-                if compressed is None:
+                # At its end the decompressor never uses up what lies behind.
+                if compressed is None or self._decompressor.eof:
                     return False
                 piece = self._decompressor.decompress(compressed, content.size - position)
                 content[position : position + len(piece)] = np.frombuffer(piece, np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,21 +151,27 @@ class TiledPredictor:
             return self.predictor([pixels.read(whole((height, width)))])[0]
         grid = TileGrid((height, width), (self.size, self.size), self.overlap)
         image_output = _ImageOutput(grid)
-        with raised_limits(self.predictor.model, **self._limits()):
-            for tile, output in enumerate(self._outputs(pixels, grid)):
-                image_output.add(tile, output)
+        with (
+            raised_limits(self.predictor.model, **self._limits()),
+            tqdm(total=len(grid), unit=" tiles", desc="tiles", leave=False) as progress,
+        ):
+            for first in range(0, len(grid), self._batch_size):
+                tiles = range(first, min(first + self._batch_size, len(grid)))
+                self._predict_tiles(pixels, grid, tiles, image_output)
                 return_freed_memory()
+                progress.update(len(tiles))
         output = image_output.finish(self.predictor.cfg)
         return_freed_memory()
         return output
 
-    def _outputs(self, pixels: Pixels, grid: TileGrid) -> Iterator[dict[str, Any]]:
-        """The model's output for each tile, in order."""
-        with tqdm(total=len(grid), unit=" tiles", desc="tiles", leave=False) as progress:
-            for first in range(0, len(grid), self._batch_size):
-                windows = grid.windows[first : first + self._batch_size]
-                yield from self.predictor([pixels.read(w) for w in windows], scale=self._scale)
-                progress.update(len(windows))
+    def _predict_tiles(
+        self, pixels: Pixels, grid: TileGrid, tiles: range, image_output: _ImageOutput
+    ) -> None:
+        """Predict some tiles at once. The model's outputs, up to gigabytes, end with the call."""
+        images = [pixels.read(grid.windows[tile]) for tile in tiles]
+        outputs = self.predictor(images, scale=self._scale)
+        for tile, output in zip(tiles, outputs, strict=True):
+            image_output.add(tile, output)
 
 
 class _ImageOutput:

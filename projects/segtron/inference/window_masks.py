@@ -70,6 +70,7 @@ class WindowMasks:
             raise ValueError(f"{window} is not in an image of {height} x {width}")
         if pixels.shape != window.shape:
             raise ValueError(f"a mask of {pixels.shape} doesn't fill {window}")
+        pixels = np.asarray(pixels, bool)
         x, y, w, h = cv2.boundingRect(pixels.view(np.uint8)) if pixels.size else (0, 0, 0, 0)
         left, top = window.left + x, window.top + y
         self._windows.append(Window(left, top, left + w, top + h))
