@@ -23,7 +23,7 @@ help:  ## show this list
 setup: environment  ## set .venv up (6 GB, a few minutes the first time)
 	@echo "Ready: $(VENV_PYTHON). Next: make demo, make test."
 
-demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data (10 minutes)
+demo: environment  ## train, evaluate and visualize Mask R-CNN on embedded data (5 minutes, more on a slow machine)
 	$(VENV_PYTHON) tools/train_net.py --config-file configs/toytown/mask_rcnn_lite0_FPN.yaml
 	$(VENV_PYTHON) tools/visualize_results.py output/toytown/mask_rcnn_lite0_FPN --number 12
 

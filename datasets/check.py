@@ -70,7 +70,7 @@ def parse_args() -> argparse.Namespace:
         "--json",
         type=Path,
         metavar="FILE",
-        help="write all problems, and what --fix changes, there",
+        help="write the problems, up to 20,000 of a kind, and what --fix changes, there",
     )
     parser.add_argument(
         "--fix",

@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
         "a folder of the same name with the PNGs.",
         gt="panoptic_val2017.json",
         gt_help="the JSON of the ground truth",
-        pred="predicted/panoptic.json",
+        pred="output/first/inference/coco_2017_val_panoptic/panoptic.json",
         pred_help="the JSON of the predictions",
     )
     panoptic.set_defaults(score=_score_panoptic)

@@ -108,14 +108,15 @@ def _add_tile_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=DEFAULT_SIZE,
         metavar="SIZE",
-        help="predict larger images in overlapping tiles of so many pixels (default: %(const)s), "
+        help="predict larger images in overlapping tiles of so many pixels, 128 to 8192 (default: "
+        "%(const)s), "
         "--batch-size tiles at once",
     )
     tiles.add_argument(
         "--overlap",
         type=command_line.positive_int,
         metavar="PIXELS",
-        help="what neighbouring tiles share (default: half of --tile)",
+        help="what neighbouring tiles share at least, 32 to half of --tile (default: half of it)",
     )
     tiles.add_argument(
         "--tile-scale",

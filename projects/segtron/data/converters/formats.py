@@ -171,8 +171,16 @@ FORMATS: dict[str, Format] = {
         "a folder with images and masks, or folders that have these",
         open_mask_folders,
         (
-            _text("--class-name", "NAME", "the class of objects whose folder names none"),
-            _number("--threshold", "SHADE", "above which a mask's pixels are the object"),
+            _text(
+                "--class-name",
+                "NAME",
+                "the class where no folder names one (default: object)",
+            ),
+            _number(
+                "--threshold",
+                "SHADE",
+                "above which a pixel is the object's, in masks with shades",
+            ),
         ),
         "mask-folders stage1_train datasets/nuclei --class-name nucleus --val-share 0.2",
     ),
@@ -182,11 +190,13 @@ FORMATS: dict[str, Format] = {
         open_instance_pngs,
         (
             *_FOLDERS,
-            _text("--class-name", "NAME", "the class of all objects"),
+            _text("--class-name", "NAME", "the class of all objects (default: object)"),
             _number("--label-divisor", "N", "an id // N is its class, as with Cityscapes' 1000"),
             _CLASSES,
             Option(
-                "--background", "ids of no object", {"metavar": "ID", "type": int, "nargs": "+"}
+                "--background",
+                "ids of no object (default: 0)",
+                {"metavar": "ID", "type": int, "nargs": "+"},
             ),
         ),
         "instance-pngs cells datasets/cells --class-name cell --val-share 0.2",
@@ -198,8 +208,12 @@ FORMATS: dict[str, Format] = {
         (
             _CLASSES,
             *_FOLDERS,
-            _texts("--ignore", "VALUE", "values, or colours such as 224,224,192, without a class"),
-            _texts("--stuff", "CLASS", "classes whose regions are no objects"),
+            _texts(
+                "--ignore",
+                "VALUE",
+                "values, or colours like 224,224,192, without a class (default: 255)",
+            ),
+            _texts("--stuff", "CLASS", "classes without objects (default: background)"),
             Option(
                 "--no-objects",
                 "take no region for an object",
@@ -215,7 +229,11 @@ FORMATS: dict[str, Format] = {
         (
             _IMAGES,
             _path("--dataset", "FILE", "the data set that results are for"),
-            Option("--min-score", "leave out results below", {"metavar": "SCORE", "type": float}),
+            Option(
+                "--min-score",
+                "leave out results below (default: 0)",
+                {"metavar": "SCORE", "type": float},
+            ),
         ),
         "coco all.json datasets/mine --images photos --val-share 0.2 --group-by folder",
     ),
