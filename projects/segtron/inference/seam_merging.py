@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -42,15 +43,6 @@ class _Part(NamedTuple):
     window: Window
     pixels: np.ndarray  # (h, w) bool
     area: int
-
-
-class _Pair(NamedTuple):
-    """Masks of two tiles that may be of one object."""
-
-    iou: float
-    overlap: int
-    first: int
-    second: int
 
 
 class _Merged(NamedTuple):
@@ -90,7 +82,9 @@ class SeamMerging:
         self._classes: list[int] = []
         self._masks = WindowMasks(grid.image_size)
         self._of_tile: dict[int, range] = {}
-        self._pairs: list[_Pair] = []
+        # Of masks that may be of one object: the pixels that both have, those that one has, and the
+        # places of the two.
+        self._pairs = array("q")
 
     def add(self, tile: int, instances: Instances) -> None:
         """Take what a model found in a tile.
@@ -148,15 +142,15 @@ class SeamMerging:
             overlap = common_area(a.window, a.pixels, b.window, b.pixels)
             union = a.area + b.area - overlap
             if overlap and overlap >= SAME_OBJECT * union:
-                self._pairs.append(_Pair(overlap / union, overlap, a.instance, b.instance))
+                self._pairs.extend((overlap, union, a.instance, b.instance))
 
     def _parts_in(self, shared: Window, tile: int) -> list[_Part]:
         """What the masks of a tile have in a window, without those whose window is outside."""
         parts = []
         for i in self._of_tile[tile]:
-            window = intersection(self._masks.windows[i], shared)
+            window = intersection(self._masks.window(i), shared)
             if window is not None:
-                pixels = part(self._masks.windows[i], self._masks.pixels(i), window)
+                pixels = part(self._masks.window(i), self._masks.pixels(i), window)
                 area = int(np.count_nonzero(pixels))
                 parts.append(_Part(i, self._classes[i], window, pixels, area))
         return parts
@@ -165,7 +159,9 @@ class SeamMerging:
         """Instances that are of one object, the best pairs first, no two of one tile."""
         group_of = list(range(len(self._masks)))
         groups = {i: [i] for i in group_of}
-        for *_, i, j in sorted(self._pairs, reverse=True):
+        overlap, union, first, second = np.array(self._pairs, np.int64).reshape(-1, 4).T
+        best_first = np.lexsort((second, first, overlap, overlap / union))[::-1]
+        for i, j in zip(first[best_first].tolist(), second[best_first].tolist(), strict=True):
             kept, lost = group_of[i], group_of[j]
             tiles = {self._tiles[k] for k in groups[kept]}
             if kept == lost or any(self._tiles[k] in tiles for k in groups[lost]):
@@ -177,7 +173,7 @@ class SeamMerging:
 
     def _merge(self, group: Sequence[int], scores: Sequence[float]) -> _Merged:
         tiles = frozenset(self._tiles[i] for i in group)
-        windows = [self._masks.windows[i] for i in group]
+        windows = [self._masks.window(i) for i in group]
         depths = [
             self._grid.depth(self._tiles[i], window)
             for i, window in zip(group, windows, strict=True)
@@ -199,7 +195,7 @@ class SeamMerging:
 
     def _put_together(self, group: Sequence[int]) -> tuple[Window, np.ndarray]:
         """One mask of parts; each pixel as the tile says that has it farthest from its border."""
-        around = functools.reduce(hull, (self._masks.windows[i] for i in group))
+        around = functools.reduce(hull, (self._masks.window(i) for i in group))
         result = np.zeros(around.shape, bool)
         # The object may be many times as large as a tile, so distances are kept for tiles only.
         tiles = {i: intersection(self._grid.windows[self._tiles[i]], around) for i in group}
@@ -207,7 +203,7 @@ class SeamMerging:
             own = tiles[i]
             depths = self._grid.depths_of_pixels(self._tiles[i], own)
             mask = np.zeros(own.shape, bool)
-            part(own, mask, self._masks.windows[i])[:] = self._masks.pixels(i)
+            part(own, mask, self._masks.window(i))[:] = self._masks.pixels(i)
             for j in group:
                 both = intersection(own, tiles[j]) if i != j else None
                 if both is not None:
@@ -220,7 +216,7 @@ class SeamMerging:
     def _is_seen_best(self, merged: _Merged) -> bool:
         """Whether the tile that shows all of it best is among those that found it, or there is no
         tile that shows all of it."""
-        window = self._masks.windows[merged.mask]
+        window = self._masks.window(merged.mask)
         enough = self._grid.largest_depth(window) - AS_DEEP
         return enough < 0 or any(self._grid.depth(t, window) >= enough for t in merged.tiles)
 
@@ -243,7 +239,7 @@ class SeamMerging:
     def _cells(self, merged: _Merged) -> Iterator[tuple[int, int, int]]:
         """Where to look for masks of the same class: squares of the image that its window meets."""
         side = max(self._grid.tile_size)
-        left, top, right, bottom = self._masks.windows[merged.mask]
+        left, top, right, bottom = self._masks.window(merged.mask)
         rows = range(top // side, (bottom - 1) // side + 1)
         columns = range(left // side, (right - 1) // side + 1)
         for y, x in itertools.product(rows, columns):
@@ -254,7 +250,7 @@ class SeamMerging:
         are_apart = candidate.tiles.isdisjoint(other.tiles)
         if candidate.tiles == other.tiles or not (are_apart or candidate.is_part):
             return False
-        windows = [self._masks.windows[m.mask] for m in (candidate, other)]
+        windows = [self._masks.window(m.mask) for m in (candidate, other)]
         if intersection(*windows) is None:
             return False
         first, second = (self._masks.pixels(m.mask) for m in (candidate, other))

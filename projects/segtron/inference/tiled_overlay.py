@@ -85,7 +85,7 @@ def _painted(
     shown: list[int] = []
     sizes = [window.shape[0] * window.shape[1] for window in masks.windows]
     for place in np.argsort(sizes)[::-1].tolist():
-        left, top, right, bottom = masks.windows[place]
+        left, top, right, bottom = masks.window(place)
         low, high = np.searchsorted(rows, [top, bottom])
         first, last = np.searchsorted(columns, [left, right])
         inside = masks.pixels(place)[rows[low:high] - top][:, columns[first:last] - left]

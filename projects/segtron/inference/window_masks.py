@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -35,8 +36,10 @@ class WindowMasks:
                 around a mask's pixels is cut off.
         """
         self.image_size = image_size
-        self._windows: list[Window] = []
-        self._bits: list[bytes] = []
+        # Of half a million masks, objects of their own would take several times as much memory.
+        self._corners = array("i")  # the four numbers of each window
+        self._bits = bytearray()  # compressed, one mask after the other
+        self._ends = array("q")  # of each mask's in `_bits`
         for window, pixels in masks:
             self.append(window, pixels)
 
@@ -55,7 +58,8 @@ class WindowMasks:
 
     def add(self, others: WindowMasks) -> None:
         """Add masks of the same image."""
-        self._windows += others._windows
+        self._ends.extend(len(self._bits) + end for end in others._ends)
+        self._corners += others._corners
         self._bits += others._bits
 
     def append(self, window: Window, pixels: np.ndarray) -> None:
@@ -73,12 +77,13 @@ class WindowMasks:
         pixels = np.asarray(pixels, bool)
         x, y, w, h = cv2.boundingRect(pixels.view(np.uint8)) if pixels.size else (0, 0, 0, 0)
         left, top = window.left + x, window.top + y
-        self._windows.append(Window(left, top, left + w, top + h))
+        self._corners.extend((left, top, left + w, top + h))
         bits = np.packbits(pixels[y : y + h, x : x + w])
-        self._bits.append(zlib_ng.compress(bits.tobytes(), 1))
+        self._bits += zlib_ng.compress(bits.tobytes(), 1)
+        self._ends.append(len(self._bits))
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return len(self._ends)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -87,8 +92,12 @@ class WindowMasks:
 
     @property
     def windows(self) -> Sequence[Window]:
-        """Around the pixels of each mask, tight."""
-        return self._windows
+        """Around the pixels of each mask, tight; a new list."""
+        return [self.window(place) for place in range(len(self))]
+
+    def window(self, place: int) -> Window:
+        """Around the pixels of one mask, tight."""
+        return Window(*self._corners[4 * place : 4 * place + 4])
 
     def __getitem__(self, item: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Any:
         """Some of the masks, as `Instances` asks for them.
@@ -102,26 +111,31 @@ class WindowMasks:
         places = np.arange(len(self))[item]
         chosen = WindowMasks(self.image_size)
         for place in np.atleast_1d(places).tolist():
-            chosen._windows.append(self._windows[place])
-            chosen._bits.append(self._bits[place])
+            chosen._corners.extend(self.window(place))
+            chosen._bits += self._compressed(place)
+            chosen._ends.append(len(chosen._bits))
         return chosen
 
     def pixels(self, place: int) -> np.ndarray:
         """What a mask has in its window, (h, w) bool."""
-        height, width = self._windows[place].shape
-        packed = np.frombuffer(zlib_ng.decompress(self._bits[place]), np.uint8)
+        height, width = self.window(place).shape
+        packed = np.frombuffer(zlib_ng.decompress(self._compressed(place)), np.uint8)
         bits = np.unpackbits(packed, count=height * width)
         return bits.view(bool).reshape(height, width)
+
+    def _compressed(self, place: int) -> bytearray:
+        start = self._ends[place - 1] if place else 0
+        return self._bits[start : self._ends[place]]
 
     def crops(self, order: Iterable[int]) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         """Masks in a given order: rows and columns of the window, and the pixels in it."""
         for place in order:
-            left, top, right, bottom = self._windows[place]
+            left, top, right, bottom = self.window(place)
             yield (slice(top, bottom), slice(left, right)), self.pixels(place)
 
     def __iter__(self) -> Iterator[tuple[Window, np.ndarray]]:
-        for place, window in enumerate(self._windows):
-            yield window, self.pixels(place)
+        for place in range(len(self)):
+            yield self.window(place), self.pixels(place)
 
     def areas(self) -> np.ndarray:
         """Pixels of each mask, (N,) int64."""
@@ -129,7 +143,7 @@ class WindowMasks:
 
     def boxes(self) -> np.ndarray:
         """Tight boxes, (N, 4) float32: (x0, y0, x1, y1), x1 and y1 exclusive."""
-        return np.array(self._windows, np.float32).reshape(-1, 4)
+        return np.array(self._corners, np.float32).reshape(-1, 4)
 
     def encode(self) -> list[dict[str, Any]]:
         """COCO's compressed run lengths of each mask in the whole image.
