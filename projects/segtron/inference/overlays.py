@@ -13,6 +13,7 @@ from detectron2.structures import Instances
 from segtron.inference.prediction import Prediction, encoded_masks
 from segtron.inference.sources.base import Frame
 from segtron.inference.tiled_overlay import draw_large, is_large
+from segtron.memory import return_freed_memory
 from segtron.visualization.colors import Color, class_color, vary_color
 from segtron.visualization.drawing import SegmentationVisualizer
 from segtron.visualization.panoptic_map import PanopticMap
@@ -79,7 +80,10 @@ def _draw(
     min_score: float,
 ) -> np.ndarray:
     if is_large(prediction.image, prediction.output):
-        return draw_large(prediction.image, prediction.output, metadata, min_score)
+        picture = draw_large(prediction.image, prediction.output, metadata, min_score)
+        # matplotlib leaves hundreds of megabytes, which other sinks need.
+        return_freed_memory()
+        return picture
     visualizer = style(prediction.image[:, :, ::-1], metadata)
     draw_prediction(
         visualizer,
