@@ -108,9 +108,8 @@ def _add_tile_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=DEFAULT_SIZE,
         metavar="SIZE",
-        help="predict larger images in overlapping tiles of so many pixels, 128 to 8192 (default: "
-        "%(const)s), "
-        "--batch-size tiles at once",
+        help="predict larger images in overlapping tiles of so many pixels, 128 to 8192 "
+        "(default: %(const)s), --batch-size tiles at once",
     )
     tiles.add_argument(
         "--overlap",

@@ -96,7 +96,7 @@ class Png(NamedTuple):
         unfiltered = (window.bottom - window.top) * window.right
         if unfiltered > _MOST * self.shape[0] * self.shape[1]:
             content = write_png(self._header(*self.shape), b"".join(self.rows))
-            decoded = _decode(np.frombuffer(content, np.uint8), mode)
+            decoded = imdecode(np.frombuffer(content, np.uint8), mode)
             return None if decoded is None else window.of(decoded)
         pixel_size = (3 if self.colour_type == COLOUR else 1) * self.depth // 8
         # Before each row is a byte that says which filter it has.
@@ -108,7 +108,7 @@ class Png(NamedTuple):
         (starts,) = np.nonzero(rows[: window.top + 1, 0] < FIRST_FILTER_LOOKING_UP)
         top = int(starts[-1]) if starts.size else 0
         header = self._header(window.bottom - top, window.right)
-        decoded = _decode(_stored(header, rows[top:, :wanted]), mode)
+        decoded = imdecode(_stored(header, rows[top:, :wanted]), mode)
         return None if decoded is None else decoded[window.top - top :, window.left :]
 
     def _header(self, height: int, width: int) -> PngHeader:
@@ -123,7 +123,8 @@ class Png(NamedTuple):
         return RowStream([memoryview(b"".join(self.rows))]).fill(content)
 
 
-def _decode(content: np.ndarray, mode: int) -> np.ndarray | None:
+def imdecode(content: np.ndarray, mode: int) -> np.ndarray | None:
+    """OpenCV's `imdecode`; None also where OpenCV raises an error."""
     try:
         return cv2.imdecode(content, mode)
     except cv2.error:

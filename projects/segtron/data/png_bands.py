@@ -1,7 +1,7 @@
 """PNGs too large to be decoded at once, band by band.
 
-OpenCV decodes a PNG into three times the memory of its bytes or more. A band of its rows is a PNG
-of its own, if the row above it is put before it: the filters of rows look no further.
+OpenCV takes twice the memory of a PNG's pixels to decode it. A band of its rows is a PNG of its
+own, if the row above it is put before it: the filters of rows look no further.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from zlib_ng import zlib_ng
 
-from segtron.data.png import Png
-from segtron.data.png_chunks import COLOUR, GREY, DamagedPngError, PngHeader, write_png
+from segtron.data.png import Png, imdecode
+from segtron.data.png_chunks import COLOUR, DamagedPngError, PngHeader, write_png
 from segtron.data.png_rows import RowStream
 
 # Bytes of a band, about.
@@ -43,17 +43,11 @@ def decode_bands(png: Png) -> Iterator[np.ndarray]:
         rows[0] = above
         if not stream.fill(rows[1:].reshape(-1)):
             raise DamagedPngError("its rows are cut off or compressed wrongly")
-        header = PngHeader(width, len(rows), 8, COLOUR if png.colour_type == COLOUR else GREY)
-        band = _decode(write_png(header, zlib_ng.compress(rows, 0)))
+        content = write_png(
+            PngHeader(width, len(rows), 8, png.colour_type), zlib_ng.compress(rows, 0)
+        )
+        band = imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        if band is None:
+            raise DamagedPngError("a row of it can't be decoded")
         above[1:] = (band[-1, :, ::-1] if png.colour_type == COLOUR else band[-1, :, :1]).ravel()
         yield band[1:]
-
-
-def _decode(content: bytes) -> np.ndarray:
-    try:
-        band = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        band = None
-    if band is None:
-        raise DamagedPngError("a row of it has no filter that is known")
-    return band
